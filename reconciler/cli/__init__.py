@@ -1,0 +1,45 @@
+"""The command line: arguments, wiring and exit codes. Nothing below knows a flag.
+
+Each command is a module of this package with two functions: `add(commands)` declares its arguments, `run(arguments)` does it
+and returns the exit code. They are found in `parser.COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line `argv` (default: the process's own). Returns the exit code; spec'd in docs/commands.md."""
+    from reconciler.cli.parser import parse
+    from reconciler.errors import ReconcileError
+
+    arguments = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except ReconcileError as error:
+        sys.stdout.flush()
+        _complain(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("reconcile: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _complain(error: Exception) -> None:
+    from reconciler.errors import ManifestError
+
+    if isinstance(error, ManifestError):
+        print(error, file=sys.stderr)
+        count = len(error.problems)
+        print(f"reconcile: {count} error{'s' if count > 1 else ''}; nothing was touched", file=sys.stderr)
+    else:
+        print(f"reconcile: {error}", file=sys.stderr)

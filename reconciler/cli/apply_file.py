@@ -1,0 +1,90 @@
+"""reconcile, without a command: make it so."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from reconciler.cli import context, options
+from reconciler.cli import plan as plan_command
+
+if TYPE_CHECKING:
+    from reconciler.core.plan import Plan
+    from reconciler.core.planner import Policy
+    from reconciler.core.resource import State
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of `reconcile` itself."""
+    options.file(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+    options.policy(parser)
+    options.guards(parser)
+    options.output(parser)
+    options.detailed_exitcode(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plans, applies, verifies."""
+    if arguments.dry_run:
+        return plan_command.run(arguments)
+    from reconciler.core import guards
+
+    document = context.document(arguments)
+    if not arguments.allow_empty:
+        guards.refuse_empty(len(document.bridges), ", ".join(context.files(arguments)))
+    desired = context.desired(document)
+    return make_so(desired, document.name, context.policy(arguments), arguments)
+
+
+def make_so(desired: State, owner: str, policy: Policy, arguments: argparse.Namespace, *, limited: bool = True) -> int:
+    """Brings the host to `desired` under the lock of `owner`, and prints what was done. Returns the exit code."""
+    from reconciler import reconcile
+    from reconciler.core import guards
+    from reconciler.kernel.lock import Lock
+
+    with context.kernel(read_only=False) as kernel, Lock(owner, arguments.lock_timeout):
+        plan, view = reconcile.plan(kernel, desired, owner, policy)
+        plan_command.show(plan, view, arguments)
+        sys.stdout.flush()
+        guards.refuse_conflicts(plan)
+        if limited:
+            guards.refuse_many_deletes(plan, arguments.max_deletes)
+        if plan.steps:
+            with _Progress() as progress:
+                reconcile.apply(kernel, desired, plan, view.found, policy, progress)
+            _report(plan, arguments)
+    return 0
+
+
+def _report(plan: Plan, arguments: argparse.Namespace) -> None:
+    waits = f", {len({item.missing for item in plan.pending})} still awaited" if plan.pending else ""
+    stream = sys.stdout if arguments.format == "text" else sys.stderr
+    print(f"Done and verified: a second look finds nothing to change{waits}.", file=stream)
+
+
+class _Progress:
+    """A bar on standard error, on a terminal only, and only once there is something worth watching."""
+
+    WORTH_WATCHING = 200
+    WIDTH = 30
+
+    def __init__(self) -> None:
+        self._shown = False
+        self._terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._terminal and total >= self.WORTH_WATCHING:
+            filled = self.WIDTH * done // total
+            bar = "█" * filled + "░" * (self.WIDTH - filled)
+            print(f"\r{bar} {done}/{total}", end="", file=sys.stderr, flush=True)
+            self._shown = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

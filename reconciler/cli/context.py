@@ -1,0 +1,108 @@
+"""What commands need before they can begin: the file, the kernel, and how to print."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.errors import PlatformError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from reconciler.core.planner import Policy
+    from reconciler.core.resource import State
+    from reconciler.kernel.live import LiveKernel
+    from reconciler.manifest import Document
+
+FILE_VARIABLE = "RECONCILE_FILE"
+"""Names files, separated as in PATH, for commands without -f. The sandbox sets it."""
+DEFAULT_FILES = (Path("reconcile.yaml"), Path("/etc/reconciler"))
+
+
+def files(arguments: argparse.Namespace) -> list[str]:
+    """The files that -f names, or the first default that is there. Raises UsageError if there is none."""
+    if arguments.file:
+        return list(arguments.file)
+    if os.environ.get(FILE_VARIABLE):
+        return [_near(name) for name in os.environ[FILE_VARIABLE].split(os.pathsep)]
+    for path in DEFAULT_FILES:
+        if path.exists():
+            return [str(path)]
+    raise UsageError(
+        "no file: neither ./reconcile.yaml nor /etc/reconciler/ is there (name one with -f; "
+        "`reconcile sandbox -f examples/web.yaml` is a good first one)"
+    )
+
+
+def _near(name: str) -> str:
+    """The path as seen from here, if it is below here: so it is printed as a person would type it."""
+    here = os.path.relpath(name)
+    return name if here.startswith(os.pardir) else here
+
+
+def document(arguments: argparse.Namespace) -> Document:
+    """The file, read and checked. Raises UsageError or ManifestError."""
+    from reconciler.manifest import load
+
+    return load(files(arguments), stdin=sys.stdin)
+
+
+def desired(document: Document) -> State:
+    """What the file comes to on this host."""
+    from reconciler.lower import lower
+
+    return lower(document, host_id())
+
+
+def host_id() -> str:
+    """What tells this host from others, for MACs that must not be the same on two hosts of one LAN (machine-id(5))."""
+    try:
+        return Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        return os.uname().nodename
+
+
+def policy(arguments: argparse.Namespace) -> Policy:
+    """What the flags let the planner do."""
+    from reconciler.core.planner import Policy
+
+    return Policy(adopt=arguments.adopt, prune_foreign=arguments.prune == "foreign")
+
+
+@contextmanager
+def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
+    """The live kernel. One that is `read_only` refuses every writing message. Raises PlatformError without the privilege."""
+    from reconciler.kernel.live import LiveKernel
+
+    if os.geteuid() != 0:
+        raise PlatformError(
+            "this reads and changes the host's network, which takes root: run it with sudo, "
+            "or try it with no root and no risk: reconcile sandbox"
+        )
+    live = LiveKernel(read_only=read_only)
+    try:
+        yield live
+    finally:
+        live.close()
+
+
+def colored() -> bool:
+    """Whether standard output is a terminal that may be coloured (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def owner(arguments: argparse.Namespace) -> str:
+    """Whose things: --name, else what the file says, else the default."""
+    from reconciler.kinds.marks import DEFAULT_OWNER
+
+    if getattr(arguments, "name", None):
+        return str(arguments.name)
+    try:
+        return document(arguments).name
+    except UsageError:
+        return DEFAULT_OWNER

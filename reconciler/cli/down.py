@@ -1,0 +1,41 @@
+"""reconcile down"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from reconciler.cli import context, options
+from reconciler.cli import plan as plan_command
+from reconciler.cli.apply_file import make_so
+
+
+def add(commands: Any) -> None:
+    """Declares the command."""
+    parser = commands.add_parser(
+        "down",
+        help="remove all that this owner made",
+        description="Removes everything that carries the owner's mark: bridges, interfaces, namespaces we made, addresses, routes, the "
+        "nftables table. Uplinks are given back, foreign things stay, forwarding stays on.",
+    )
+    options.file(parser)
+    options.name(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print what would go, change nothing")
+    options.lock_timeout(parser)
+    options.output(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Removes it."""
+    from reconciler import reconcile
+    from reconciler.core.planner import Policy
+    from reconciler.core.resource import State
+
+    owner = context.owner(arguments)
+    if arguments.dry_run:
+        with context.kernel(read_only=True) as kernel:
+            plan, view = reconcile.plan(kernel, State(), owner)
+        plan_command.show(plan, view, arguments)
+        return 0
+    return make_so(State(), owner, Policy(), arguments, limited=False)

@@ -1,0 +1,82 @@
+"""Options that several commands share, declared once."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def non_negative(text: str) -> int:
+    """A whole number from 0 on, for argparse."""
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+non_negative.__name__ = "whole number"
+
+
+def file(parser: argparse.ArgumentParser) -> None:
+    """-f, and its completion by the shell."""
+    parser.add_argument(
+        "-f",
+        "--file",
+        action="append",
+        metavar="FILE|DIR|-",
+        help="the desired state: a file, a directory (all its *.yaml), or - for standard input; may be given several "
+        "times (default: ./reconcile.yaml, else /etc/reconciler/)",
+    )
+
+
+def policy(parser: argparse.ArgumentParser) -> None:
+    """What the planner may do with foreign things."""
+    parser.add_argument(
+        "--adopt", action="store_true", help="take over foreign objects that stand where ours should be"
+    )
+    parser.add_argument(
+        "--prune",
+        choices=["foreign"],
+        metavar="foreign",
+        help="also remove foreign addresses and routes from links of ours",
+    )
+
+
+def guards(parser: argparse.ArgumentParser) -> None:
+    """Limits of what an apply may do."""
+    parser.add_argument(
+        "--max-deletes",
+        type=non_negative,
+        metavar="N",
+        help="refuse to delete more than N things (default: half of what is there, judged from ten on)",
+    )
+    parser.add_argument("--allow-empty", action="store_true", help="accept a file that names no bridge")
+    lock_timeout(parser)
+
+
+def lock_timeout(parser: argparse.ArgumentParser) -> None:
+    """How long to wait for another run."""
+    parser.add_argument(
+        "--lock-timeout",
+        type=non_negative,
+        default=0,
+        metavar="SECONDS",
+        help="wait so long for another run to end (default: 0, exit 6 at once)",
+    )
+
+
+def output(parser: argparse.ArgumentParser) -> None:
+    """How to print a plan."""
+    parser.add_argument("--format", choices=["text", "json"], default="text", help="how to print (default: text)")
+    parser.add_argument("-v", "--verbose", action="store_true", help="every kernel object and every request by itself")
+
+
+def detailed_exitcode(parser: argparse.ArgumentParser) -> None:
+    """For CI and scripts."""
+    parser.add_argument("--detailed-exitcode", action="store_true", help="exit 2 if there is anything to change")
+
+
+def name(parser: argparse.ArgumentParser) -> None:
+    """Whose things, for commands that need no file."""
+    parser.add_argument(
+        "--name", metavar="OWNER", help="the owner, `name:` of a file (default: as the file says, else `default`)"
+    )

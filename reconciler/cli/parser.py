@@ -1,0 +1,77 @@
+"""The argument parser, put together from what each command declares."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+from reconciler import __version__
+from reconciler.errors import UsageError
+
+COMMANDS = (
+    "apply_file",
+    "plan",
+    "validate",
+    "status",
+    "ports",
+    "show",
+    "down",
+    "sandbox",
+    "schema",
+    "completion",
+)
+"""The modules of the commands, in the order in which --help lists them. The first is what `reconcile` without a command does."""
+
+DESCRIPTION = """\
+Brings this host's container network to what a YAML file says, over netlink, changing only what differs.
+
+  reconcile --dry-run          what would change; writes nothing
+  reconcile                    make it so: plan, apply, verify (and undo if a step fails)
+  reconcile sandbox            try the file with no root and no risk
+
+The file is ./reconcile.yaml, else all *.yaml in /etc/reconciler/, else what -f names.
+"""
+
+EPILOG = """\
+exit codes:
+  0   done, or a dry run that worked, whatever it found
+  1   failed; nothing is half done unless it says so
+  2   a dry run found differences (with --detailed-exitcode)
+  3   the file is invalid
+  4   a guard refused: too many deletions, an empty file, a foreign object in the way
+  6   another run is at work (its pid is named)
+  7   a step failed and was rolled back: the host is as it was
+  64  wrong usage
+
+`reconcile COMMAND --help` says more of each. The file is described in docs/file.md and by `reconcile schema`.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with the exit code that sysexits.h has for wrong usage (argparse's own 2 means "differences found" here)."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(UsageError.exit_code, f"{self.prog}: {message} (see `{self.prog} --help`)\n")
+
+
+def build() -> argparse.ArgumentParser:
+    """The whole parser. Documentation and shell completion are made from it too."""
+    parser = Parser(prog="reconcile", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"reconcile {__version__}")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", parser_class=Parser)
+    for name in COMMANDS:
+        module = import_module(f"reconciler.cli.{name}")
+        module.add(commands if name != COMMANDS[0] else parser)
+    return parser
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments; `run` in it is the function that does the command. Exits with 64 on wrong usage, 0 on --help."""
+    return build().parse_args(list(argv))

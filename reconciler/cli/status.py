@@ -1,0 +1,40 @@
+"""reconcile status"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from reconciler.cli import context, options
+
+
+def add(commands: Any) -> None:
+    """Declares the command."""
+    parser = commands.add_parser(
+        "status",
+        help="what is, against what should be, in short",
+        description="Says whether this host is as the file says, and if not, what differs. Changes nothing.",
+    )
+    options.file(parser)
+    parser.add_argument("--format", choices=["text", "json"], default="text", help="how to print (default: text)")
+    options.detailed_exitcode(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the status."""
+    from reconciler import reconcile
+    from reconciler.render import status
+
+    document = context.document(arguments)
+    desired = context.desired(document)
+    with context.kernel(read_only=True) as kernel:
+        plan, view = reconcile.plan(kernel, desired, document.name)
+    if arguments.format == "json":
+        json.dump(status.status_json(plan, view.found, view.desired), sys.stdout, indent=2)
+        print()
+    else:
+        print(status.status_text(plan, view.found, view.desired, color=context.colored()).rstrip("\n"))
+    return 2 if arguments.detailed_exitcode and not plan.empty else 0

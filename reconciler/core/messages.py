@@ -1,0 +1,298 @@
+"""All that ever crosses to a kernel: Requests on the way in, a Snapshot on the way out.
+
+Requests speak the kernel's vocabulary (the names of linux/rtnetlink.h and linux/if_link.h, nftables text), with one
+difference: where the kernel wants a number that only it can know, an ifindex or a file descriptor, a request carries the
+*name* (`Index`, `NamespaceFd`) and the transport fills in the number at the last moment. So a request can be
+printed, compared, stored and sent on another day.
+
+A Snapshot is the answer to "what is there": dumps with every ifindex replaced by a name, not interpreted further. Kinds
+decode it (reconciler.kinds).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import Any, Literal, TypeAlias
+
+IPAddress: TypeAlias = IPv4Address | IPv6Address
+IPInterface: TypeAlias = IPv4Interface | IPv6Interface
+IPNetwork: TypeAlias = IPv4Network | IPv6Network
+
+HOST = ""
+"""The network namespace that the tool runs in. `web` is the one at /run/netns/web, `pid:71` that of process 71."""
+
+PROTOCOL = 143
+"""Our number in the protocol field of addresses (IFA_PROTO) and routes (rtm_protocol), which `ip` shows as `proto 143`.
+
+Free in iproute2's rt_protos and in linux/rtnetlink.h, which both leave 128-255 to whoever comes. For `name:` there is no
+room in a byte: whose it is, of several owners, is said by the alias of the link it hangs on.
+"""
+
+
+# --- requests --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The ifindex of the link `name` in the namespace that the request goes to."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceFd:
+    """An open file descriptor of the network namespace `namespace`."""
+
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """Nested netlink attributes: (name as in the kernel's headers, value), in order."""
+
+    items: tuple[tuple[str, Value], ...]
+
+    @classmethod
+    def of(cls, **items: Value | None) -> Attributes:
+        """Attributes of all `items` whose value is not None."""
+        return cls(tuple((name, value) for name, value in items.items() if value is not None))
+
+
+Value: TypeAlias = int | str | bytes | Index | NamespaceFd | Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Netlink:
+    """One rtnetlink message.
+
+    `header` holds the fields of ifinfomsg, ifaddrmsg or rtmsg under pyroute2's names (`family`, `index`, `flags`,
+    `change`, `prefixlen`, `dst_len`, `proto`…), what is left out is 0. `flags` holds any of create, excl, replace, append.
+    """
+
+    namespace: str
+    type: str
+    flags: tuple[str, ...] = ()
+    header: tuple[tuple[str, Value], ...] = ()
+    attributes: Attributes = Attributes(())
+
+
+@dataclass(frozen=True, slots=True)
+class CreateNamespace:
+    """Make the network namespace `name` under /run/netns, with its `lo` up and carrying `alias`."""
+
+    name: str
+    alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteNamespace:
+    """Unmount and unlink /run/netns/`name`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTap:
+    """Make a persistent TAP device (TUNSETIFF, TUNSETPERSIST: rtnetlink cannot create one) that carries `alias`."""
+
+    namespace: str
+    name: str
+    alias: str
+    mac: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSysctl:
+    """Write `value` to the sysctl `name`, dotted as sysctl(8) has it; a dot inside an interface's name is a slash."""
+
+    namespace: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nft:
+    """nftables commands as text. Adjacent Nft and NftElement requests are submitted as one transaction."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NftElement:
+    """Add or delete one element, `text` being what stands between the braces. Kept apart from Nft so that a transport can
+    put ten thousand of them into one command."""
+
+    verb: Literal["add", "delete"]
+    table: str
+    set: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlushConntrack:
+    """Forget the flows of one published port.
+
+    Concerned are flows of `protocol` whose original destination is `address` (None: any address of this host, of family
+    `version`) at one of `ports`, and that either were sent to `target`, or (`target` None) were not translated at all.
+    """
+
+    version: Literal[4, 6]
+    protocol: str
+    address: IPAddress | None
+    ports: tuple[int, int]
+    target: IPAddress | None
+
+
+Request: TypeAlias = (
+    Netlink
+    | CreateNamespace
+    | DeleteNamespace
+    | CreateTap
+    | WriteSysctl
+    | Nft
+    | NftElement
+    | FlushConntrack
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that the kernel refused. `errno` is 0 where there is none (nftables' own words are in `message`)."""
+
+    position: int
+    request: Request
+    errno: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of submitted requests: the positions of those done, and the first (by position) that failed.
+
+    `attempted` is the number of leading requests that were sent at all. One datagram is worked off by the kernel to its end, so
+    requests after a failed one may well be done.
+    """
+
+    done: frozenset[int]
+    attempted: int
+    failures: tuple[Failure, ...] = ()
+
+
+# --- snapshots -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PortRecord:
+    """What a bridge knows of one of its ports (IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_*)."""
+
+    hairpin: bool
+    isolated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRecord:
+    """One RTM_NEWLINK of a dump. `kind` is IFLA_INFO_KIND ("" for physical ones and lo)."""
+
+    name: str
+    kind: str
+    mac: str | None
+    mtu: int
+    up: bool
+    alias: str | None = None
+    master: str | None = None
+    peer: tuple[str, str] | None = None
+    """(namespace, name) of the other end of a veth, None when it is in a namespace that was not looked at."""
+    port: PortRecord | None = None
+    stp: bool | None = None
+    """IFLA_BR_STP_STATE, of bridges."""
+    tap: bool = False
+    """IFLA_TUN_TYPE is IFF_TAP, of kind "tun"."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRecord:
+    """One RTM_NEWADDR of a dump. `protocol` is IFA_PROTO, None where the kernel does not say (before 5.18)."""
+
+    link: str
+    address: IPInterface
+    scope: int
+    protocol: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRecord:
+    """One RTM_NEWROUTE of a dump, of the main table. `link` is None where there is no outgoing link (blackhole, multipath)."""
+
+    destination: IPNetwork
+    via: IPAddress | None
+    link: str | None
+    metric: int
+    protocol: int
+    type: int
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceRecord:
+    """One network namespace. `sysctls` holds those asked for that exist, values stripped."""
+
+    links: tuple[LinkRecord, ...] = ()
+    addresses: tuple[AddressRecord, ...] = ()
+    routes: tuple[RouteRecord, ...] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardChain:
+    """A base chain of the forward hook, of whatever table: it can drop what ours let through."""
+
+    family: str
+    table: str
+    name: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was there. A namespace that does not exist is not in `namespaces`, a table that does not exist not in `tables`.
+
+    `tables` maps the name of an inet table to the objects of its listing, as `nft -j list table` has them (each a
+    mapping of one key). `address_protocols` is False on kernels without IFA_PROTO.
+    """
+
+    namespaces: Mapping[str, NamespaceRecord]
+    tables: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    address_protocols: bool = True
+    forward_chains: tuple[ForwardChain, ...] = ()
+    """All there are, ours too; only looked for when a table is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What to look at.
+
+    All named namespaces are always looked at (what we made there is to be found even when no file names it any more), besides the
+    host and the `namespaces` given, which need not exist. `sysctls` are (namespace, name). `tables` are names of inet tables.
+    """
+
+    namespaces: frozenset[str] = frozenset()
+    sysctls: frozenset[tuple[str, str]] = frozenset()
+    tables: frozenset[str] = frozenset()
+
+
+def to_json(value: object) -> Any:
+    """A Request (or any part of it) as plain JSON values; the reader learns what it is from the key `request`."""
+    if isinstance(value, Attributes):
+        return [[name, to_json(item)] for name, item in value.items]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        body = {item.name: to_json(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        return {"request": type(value).__name__} | body
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [to_json(item) for item in value]
+    return value if isinstance(value, str | int | bool | None) else str(value)

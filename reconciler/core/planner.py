@@ -1,0 +1,163 @@
+"""plan(desired, found) → Plan. Pure: no I/O, no clock, no knowledge of any kind.
+
+The rules, in the order in which they are applied:
+
+1. What is wanted but rests on something that is neither wanted nor there *waits* (`Pending`), with all that rests on it. It is then as if
+   it were not wanted: ports of a container that is away are closed.
+2. What is wanted and there but carries no mark of ours is a *conflict*, unless a foreign one will do (`shared`) or we adopt.
+3. What is wanted and not there is created; where a field differs, updated; where a fixed field differs, replaced.
+4. What carries our mark and is not wanted is deleted.
+5. What the kernel takes along with something deleted is gone too: if wanted, it is made anew.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from reconciler.core.plan import Conflict, Pending, Plan, Step, arrange
+from reconciler.core.resource import UNKNOWN, Key, Origin, Resource, State, differences
+
+Resources = Mapping[Key, Resource]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the planner may do besides its plain duty: take over foreign things, remove foreign ones from our links."""
+
+    adopt: bool = False
+    prune_foreign: bool = False
+
+
+def plan(desired: State, found: State, owner: str, policy: Policy = Policy(), basis: str = "live") -> Plan:
+    """What has to be done so that `found` becomes `desired`, for all that belongs to `owner`."""
+    pending = _pending(desired, found)
+    waiting = {item.resource.key for item in pending}
+    wanted = {key: item for key, item in desired.resources.items() if key not in waiting}
+    there = found.resources
+    strangers = {key for key, item in wanted.items() if key in there and _is_foreign(item, there[key])}
+    conflicts = () if policy.adopt else tuple(
+        Conflict(wanted[key], there[key], desired.origins.get(key, Origin())) for key in wanted if key in strangers
+    )
+    unwanted = {item.key for item in found.owned_by(owner) if item.key not in wanted}
+    foreign = _foreign_on_ours(wanted, there, owner)
+    if policy.prune_foreign:
+        unwanted |= {item.key for item in foreign if item.prunable}
+        foreign = tuple(item for item in foreign if not item.prunable)
+    replaced = {
+        item.inside()[0] if item.replaces_outer else key
+        for key, item in wanted.items()
+        if key in there and _must_replace(item, there[key])
+    }
+    gone = _with_contents(unwanted | replaced, there)
+    steps = [*_deletions(gone, wanted, there, unwanted, replaced), *_writings(wanted, there, gone, desired.origins)]
+    return Plan(
+        owner=owner,
+        steps=arrange(steps),
+        basis=basis,
+        conflicts=conflicts,
+        pending=pending,
+        foreign=foreign,
+        notes=(*desired.notes, *found.notes),
+        managed=len(found.owned_by(owner)),
+    )
+
+
+def _pending(desired: State, found: State) -> tuple[Pending, ...]:
+    """What has to wait, each with the thing at the root of it."""
+    missing: dict[Key, Key | None] = {}
+
+    def lacks(key: Key) -> Key | None:
+        if key not in missing:
+            missing[key] = None  # a circle, were there one, would not be what a thing waits for
+            resource = desired.resources.get(key)
+            if resource is not None:
+                roots = (lacks(need) for need in (*resource.inside(), *resource.needs()))
+                missing[key] = next((root for root in roots if root is not None), None)
+            elif key not in found.resources:
+                missing[key] = key
+        return missing[key]
+
+    result = []
+    for key, resource in desired.resources.items():
+        root = lacks(key)
+        if root is not None:
+            result.append(Pending(resource, root, desired.origins.get(key, Origin())))
+    return tuple(result)
+
+
+def _is_foreign(wanted: Resource, found: Resource) -> bool:
+    if wanted.owner is None or wanted.shared:
+        return False
+    return found.owner not in (wanted.owner, UNKNOWN)
+
+
+def _must_replace(wanted: Resource, found: Resource) -> bool:
+    if type(wanted) is not type(found):
+        return True
+    return any(item.field in wanted.fixed for item in differences(wanted, found))
+
+
+def _foreign_on_ours(wanted: Resources, there: Resources, owner: str) -> tuple[Resource, ...]:
+    """What hangs on things of ours without carrying our mark."""
+
+    def ours(key: Key) -> bool:
+        return key in there and there[key].owner == owner
+
+    return tuple(
+        item
+        for key, item in there.items()
+        if key not in wanted and item.owner != owner and item.removable and any(map(ours, item.inside()))
+    )
+
+
+def _with_contents(going: set[Key], there: Resources) -> set[Key]:
+    """`going` and all found things that are, at any depth, inside of them and that the kernel takes along."""
+    contents: defaultdict[Key, list[Key]] = defaultdict(list)
+    if going:
+        for key, item in there.items():
+            if item.cascades:
+                for outer in item.inside():
+                    contents[outer].append(key)
+    result: set[Key] = set()
+    todo = list(going)
+    while todo:
+        key = todo.pop()
+        if key not in result:
+            result.add(key)
+            todo += contents[key]
+    return result
+
+
+def _deletions(
+    gone: set[Key], wanted: Resources, there: Resources, unwanted: set[Key], replaced: set[Key]
+) -> Iterable[Step]:
+    for key, item in there.items():
+        if key not in gone:
+            continue
+        if key in unwanted:
+            reason = "not in the file" if item.owner else "foreign, pruned"
+        elif key in replaced:
+            reason = f"replaced: {_why_replaced(wanted[key], item)}"
+        else:
+            reason = "goes with what it is inside of"
+        yield Step(item, None, reason=reason)
+
+
+def _why_replaced(wanted: Resource, found: Resource) -> str:
+    if type(wanted) is not type(found):
+        return f"{found.label} is not a {type(wanted).__name__.lower()}"
+    names = [item.field for item in differences(wanted, found) if item.field in wanted.fixed]
+    return f"{', '.join(names) or 'something inside'} cannot be changed in place"
+
+
+def _writings(wanted: Resources, there: Resources, gone: set[Key], origins: Mapping[Key, Origin]) -> Iterable[Step]:
+    for key, item in wanted.items():
+        origin = origins.get(key, Origin())
+        found = None if key in gone else there.get(key)
+        if found is None:
+            yield Step(None, item, reason="made anew" if key in gone else "missing", origin=origin)
+        elif changes := differences(item, found):
+            adopted = any(change.field == "owner" for change in changes)
+            yield Step(found, item, changes, "adopted" if adopted else "differs", origin)

@@ -1,0 +1,108 @@
+"""One run at a time per owner and network namespace.
+
+An flock(2) on a file, which the kernel gives up for us however we end. The file says who holds it and is
+left lying there: to unlink it would let two runs lock two files of one name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from reconciler.errors import LockedError, PlatformError
+
+_POLL = 0.1
+
+
+def directory() -> Path:
+    """Where locks are: /run/reconciler, or where the user may write."""
+    candidates = [Path("/run/reconciler")]
+    if os.environ.get("XDG_RUNTIME_DIR"):
+        candidates.append(Path(os.environ["XDG_RUNTIME_DIR"]) / "reconciler")
+    candidates.append(Path(tempfile.gettempdir()) / f"reconciler-{os.getuid()}")
+    for candidate in candidates:
+        with contextlib.suppress(OSError):
+            candidate.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = candidate.lstat()
+            if status.st_uid == os.getuid() and not status.st_mode & 0o022 and os.access(candidate, os.W_OK):
+                return candidate
+    places = ", ".join(map(str, candidates))
+    raise PlatformError(f"no place for a lock file: none of {places} can be written")
+
+
+class Lock:
+    """The lock of `owner` in the network namespace that the calling thread is in, waited for `timeout` seconds."""
+
+    def __init__(self, owner: str, timeout: float = 0.0) -> None:
+        self._owner = owner
+        self._timeout = timeout
+        self._held = -1
+
+    def __enter__(self) -> Lock:
+        if self._held < 0:
+            self.acquire(self._timeout)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+    @property
+    def path(self) -> Path:
+        """The lock's file."""
+        namespace = os.stat("/proc/thread-self/ns/net").st_ino
+        return directory() / f"{self._owner.replace('/', '_')}-{namespace}.lock"
+
+    def acquire(self, timeout: float = 0.0) -> None:
+        """Take the lock, waiting `timeout` seconds for it.
+
+        Raises LockedError, which names the process that has it.
+        """
+        path = self.path
+        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        deadline = time.monotonic() + timeout
+        try:
+            while not _try(opened):
+                if time.monotonic() >= deadline:
+                    raise LockedError(
+                        f"{_holder(opened)} is at work on {self._owner!r} ({path}): wait for it to end"
+                    )
+                time.sleep(_POLL)
+            os.ftruncate(opened, 0)
+            os.pwrite(opened, f"{os.getpid()}\n".encode(), 0)
+        except BaseException:
+            os.close(opened)
+            raise
+        self._held = opened
+
+    def release(self) -> None:
+        """Give the lock back; nothing if it is not held."""
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
+
+def _try(opened: int) -> bool:
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _holder(opened: int) -> str:
+    pid = os.pread(opened, 32, 0).decode(errors="replace").strip()
+    age = max(0, int(time.time() - os.fstat(opened).st_mtime))
+    return f"process {pid or '?'}, for {_span(age)} already,"
+
+
+def _span(seconds: int) -> str:
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"

@@ -1,0 +1,226 @@
+"""Network namespaces: entering, making, naming and listing them (network_namespaces(7), ip-netns(8)).
+
+The names are iproute2's: a bind mount of the namespace's nsfs file over /run/netns/NAME. setns(2) moves
+one thread, so all that is done inside is done between `entered` and its end, by that thread and without
+handing control to anything else. Two threads may be inside of two namespaces at a time; one Namespaces
+object is for one thread at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+from reconciler.core.messages import HOST
+from reconciler.errors import PlatformError
+from reconciler.kernel.meter import Meter
+
+DIRECTORY = "/run/netns"
+
+_CLONE_NEWNET = 0x40000000
+_MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000
+_MNT_DETACH = 2
+_OWN = "/proc/thread-self/ns/net"
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+Identity = tuple[int, int]
+"""(st_dev, st_ino) of a namespace's file, the same for all its names (ioctl_ns(2))."""
+
+
+def path(name: str) -> str:
+    """The file of the namespace called `name`."""
+    if name == HOST:
+        return _OWN
+    return f"/proc/{name[4:]}/ns/net" if name.startswith("pid:") else f"{DIRECTORY}/{name}"
+
+
+class Namespaces:
+    """The network namespaces of this host, seen from the one that the thread is in when this is made."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        self._home_identity = _identity(os.fstat(self._home))
+        self._shared = False
+
+    def close(self) -> None:
+        if self._home >= 0:
+            os.close(self._home)
+            self._home = -1
+
+    def names(self) -> list[str]:
+        """All named namespaces, sorted.
+
+        Files that are none (left over after a reboot or a crash) are passed over.
+        """
+        try:
+            entries = os.listdir(DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(name for name in entries if not name.startswith("pid:") and self._is_namespace(name))
+
+    def open(self, name: str) -> int:
+        """A file descriptor of the namespace. Raises OSError with ENOENT if there is none of that name."""
+        if name == HOST:
+            return os.dup(self._home)
+        opened = -1
+        try:
+            opened = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            if os.fstat(opened).st_dev == self._home_identity[0]:
+                return opened
+        except ProcessLookupError as error:  # the process is a zombie
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path(name)) from error
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except PermissionError as error:
+            raise _forbidden(f"look into the namespace {name}", error) from error
+        os.close(opened)
+        raise FileNotFoundError(errno.ENOENT, "no network namespace", path(name))
+
+    def identity(self, opened: int) -> Identity:
+        """What tells whether two namespaces are the same one."""
+        return _identity(os.fstat(opened))
+
+    @property
+    def home_identity(self) -> Identity:
+        return self._home_identity
+
+    @contextlib.contextmanager
+    def entered(self, opened: int) -> Iterator[None]:
+        """The calling thread is inside of the namespace of the file descriptor, and back home afterwards."""
+        _setns(opened)
+        try:
+            yield
+        finally:
+            self._go_home()
+
+    @contextlib.contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        """Like `entered`, by name. Raises OSError with ENOENT if there is none of that name."""
+        if name == HOST:
+            yield
+            return
+        opened = self.open(name)
+        try:
+            with self.entered(opened):
+                yield
+        finally:
+            os.close(opened)
+
+    @contextlib.contextmanager
+    def fresh(self) -> Iterator[None]:
+        """The calling thread is inside of a new namespace, which is gone afterwards unless it got a name."""
+        self._meter.write("NETNS_CREATE")
+        _check(_LIBC.unshare(_CLONE_NEWNET), "unshare")
+        try:
+            yield
+        finally:
+            self._go_home()
+
+    def name_current(self, name: str) -> None:
+        """Give the namespace that the calling thread is in the name `name`.
+
+        Raises OSError: EEXIST if that is taken.
+        """
+        self._meter.write("NETNS_MOUNT")
+        target = f"{DIRECTORY}/{_plain(name)}"
+        self._share_directory()
+        try:
+            os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+        except FileExistsError:
+            if not _is_leftover(target):
+                raise
+        try:
+            _check(_LIBC.mount(_OWN.encode(), target.encode(), b"none", _MS_BIND, None), "mount")
+        except OSError:
+            os.unlink(target)
+            raise
+
+    def exists(self, name: str) -> bool:
+        """Whether /run/netns/NAME is taken, by a namespace or by a file that is not ours to reuse."""
+        target = f"{DIRECTORY}/{_plain(name)}"
+        return os.path.lexists(target) and not _is_leftover(target)
+
+    def delete(self, name: str) -> None:
+        """Take the name away. The namespace itself lasts until its last process and socket is gone.
+
+        Raises OSError: ENOENT if there is none.
+        """
+        self._meter.write("NETNS_DELETE")
+        target = f"{DIRECTORY}/{_plain(name)}"
+        while _LIBC.umount2(target.encode(), _MNT_DETACH) == 0:
+            pass  # as many as were mounted over one another
+        os.unlink(target)
+
+    def _is_namespace(self, name: str) -> bool:
+        try:
+            return os.stat(f"{DIRECTORY}/{name}").st_dev == self._home_identity[0]
+        except OSError:
+            return False
+
+    def _share_directory(self) -> None:
+        """Make /run/netns a shared mount, as `ip netns add` does.
+
+        A name taken away here must go in every mount namespace that copied it, or the network namespace would
+        live on there, nameless and with its addresses (ip-netns(8); iproute2 ipnetns.c, create_netns_dir).
+        """
+        if self._shared:
+            return
+        os.makedirs(DIRECTORY, 0o755, exist_ok=True)
+        directory = DIRECTORY.encode()
+        if _LIBC.mount(b"", directory, b"none", _MS_SHARED | _MS_REC, None):
+            _check(_LIBC.mount(directory, directory, b"none", _MS_BIND | _MS_REC, None), "mount")
+            _check(_LIBC.mount(b"", directory, b"none", _MS_SHARED | _MS_REC, None), "mount")
+        self._shared = True
+
+    def _go_home(self) -> None:
+        _setns(self._home)
+        if _identity(os.stat(_OWN)) != self._home_identity:
+            raise SystemError("this thread could not leave a container's network namespace")
+
+
+def _setns(opened: int) -> None:
+    if _LIBC.setns(opened, _CLONE_NEWNET):
+        error = OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        if error.errno == errno.EPERM:
+            raise _forbidden("enter a network namespace", error)
+        raise error
+
+
+def _forbidden(what: str, error: OSError) -> PlatformError:
+    return PlatformError(
+        f"not allowed to {what} ({error.strerror}): it needs CAP_SYS_ADMIN; run with sudo, "
+        "or try `reconcile sandbox`"
+    )
+
+
+def _check(result: int, call: str) -> None:
+    if result:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{call}: {os.strerror(code)}")
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino
+
+
+def _is_leftover(target: str) -> bool:
+    """An empty plain file and no mount: what stays of a name when its mount is gone."""
+    try:
+        status = os.lstat(target)
+        return (
+            stat.S_ISREG(status.st_mode) and not status.st_size and status.st_dev == os.stat(DIRECTORY).st_dev
+        )
+    except OSError:
+        return False
+
+
+def _plain(name: str) -> str:
+    """`name`, which must be a file name: the last guard before a mount."""
+    if "/" in name or "\0" in name or name in ("", ".", "..") or name.startswith("pid:"):
+        raise OSError(errno.EINVAL, f"{name!r} cannot be the name of a network namespace")
+    return name

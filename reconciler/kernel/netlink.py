@@ -1,0 +1,285 @@
+"""Netlink sockets: batches acknowledged message by message, and dumps that are complete or not at all.
+
+rtnetlink and nfnetlink work a datagram off while send() is still running, so answers are waiting when it
+returns. A receive that runs into its timeout therefore means a lost answer (the receive buffer was full),
+not a slow kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from reconciler.errors import PlatformError, RefusedError
+from reconciler.kernel import wire
+from reconciler.kernel.meter import Meter
+
+Chunk: TypeAlias = tuple[bytes, int, int]
+"""The body of a message: data[start:end]."""
+
+BATCH = 32
+"""Messages in one datagram.
+
+Their acknowledgements, some 1 KiB each in the kernel's books, fit any receive buffer.
+"""
+BATCH_BYTES = 32 << 10
+
+_SOL_NETLINK = 270
+# linux/netlink.h; since 4.3, 4.12, 4.20
+_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 10, 11, 12
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h; wants CAP_NET_ADMIN over the initial user namespace
+_SIOCGIFINDEX = 0x8933
+_MSG_TRUNC = int(socket.MSG_TRUNC)  # the enum takes longer to compare than the kernel to answer
+_RECEIVE_BUFFER = 4 << 20
+_RECEIVE = 64 << 10  # the kernel fills dump buffers to 32 KiB at most
+_TIMEOUT = struct.pack("@ll", 2, 0)
+_TRIES = 12
+
+
+class Message(NamedTuple):
+    """A message before it gets its sequence number. `flags` come on top of NLM_F_REQUEST."""
+
+    kind: int
+    flags: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The kernel's answer to one message: errno (0: done) and its words, of which it rarely has any."""
+
+    errno: int
+    message: str = ""
+
+
+class InterruptedDumpError(RefusedError):
+    """What was being listed changed during every try to list it."""
+
+
+class NetlinkError(OSError):
+    """The kernel answered a dump or a question with an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A netlink protocol: its number, and how its message types are called and which of them write."""
+
+    protocol: int
+    name: Callable[[int], str]
+    writes: Callable[[int], bool]
+
+
+ROUTE = Family(wire.NETLINK_ROUTE, wire.rtnetlink_name, wire.rtnetlink_writes)
+
+
+class Socket:
+    """A netlink socket.
+
+    It belongs for good to the network namespace that the thread was in when it was made.
+    """
+
+    def __init__(self, meter: Meter, family: Family = ROUTE) -> None:
+        self._meter = meter
+        self._family = family
+        self._sequence = 0
+        self._socket = _open(family.protocol)
+
+    def __enter__(self) -> Socket:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def index(self, name: str) -> int:
+        """The ifindex of the link `name`, 0 if there is none (netdevice(7), SIOCGIFINDEX)."""
+        encoded = os.fsencode(name)
+        if not 0 < len(encoded) < 16:
+            return 0
+        try:
+            answer = fcntl.ioctl(self._socket, _SIOCGIFINDEX, struct.pack("16si20x", encoded, 0))
+        except OSError:
+            return 0
+        index: int = struct.unpack_from("i", answer, 16)[0]
+        return index
+
+    def dump(self, kind: int, body: bytes) -> list[Chunk]:
+        """All answers to the dump request. An interrupted one (NLM_F_DUMP_INTR) is repeated, never returned.
+
+        Raises NetlinkError, and InterruptedDumpError when it was interrupted every time.
+        """
+        for _ in range(_TRIES):
+            chunks = self._dump_once(kind, body)
+            if chunks is not None:
+                return chunks
+        raise InterruptedDumpError(
+            f"{self._family.name(kind)} was interrupted by changes {_TRIES} times: "
+            "something else is changing the network; try again when it has calmed down"
+        )
+
+    def stream(self, kind: int, body: bytes) -> Iterator[Chunk]:
+        """The answers to a dump request as they come, which may be of more than one moment."""
+        sequence = self._request(kind, wire.NLM_F_DUMP, body)
+        for answer, _, chunk in self._answers(sequence):
+            if answer != wire.NLMSG_DONE:
+                yield chunk
+
+    def ask(self, kind: int, body: bytes) -> Chunk:
+        """The single answer to a question. Raises NetlinkError."""
+        sequence = self._request(kind, 0, body)
+        answer, _, chunk = next(self._answers(sequence))
+        if answer == wire.NLMSG_ERROR:
+            raise _error(errno.ENODATA)
+        return chunk
+
+    def submit(self, messages: Sequence[Message]) -> list[Answer]:
+        """Send `messages` as one datagram and return an answer for each.
+
+        The kernel goes on after one that fails.
+        """
+        first = self._sequence + 1
+        self._sequence += len(messages)
+        try:
+            self._send([(first + offset, message) for offset, message in enumerate(messages)])
+        except OSError as error:
+            return [Answer(error.errno or errno.EIO, f"sendmsg: {error.strerror}")] * len(messages)
+        lost = Answer(errno.ENOBUFS, "the kernel's answer was lost; whether it was done is not known")
+        answers = [lost] * len(messages)
+        missing = len(messages)
+        while missing:
+            try:
+                data = self._receive()
+            except OSError as error:
+                if error.errno == errno.ENOBUFS:
+                    continue  # some are lost; others wait
+                break
+            for kind, _, sequence, at, end in _split(data):
+                offset = sequence - first
+                if kind == wire.NLMSG_ERROR and 0 <= offset < len(answers):
+                    answers[offset] = _answer(data, at, end)
+                    missing -= 1
+        return answers
+
+    def _dump_once(self, kind: int, body: bytes) -> list[Chunk] | None:
+        chunks = []
+        interrupted = 0
+        for answer, flags, chunk in self._answers(self._request(kind, wire.NLM_F_DUMP, body)):
+            interrupted |= flags & wire.NLM_F_DUMP_INTR
+            if answer != wire.NLMSG_DONE:
+                chunks.append(chunk)
+        return None if interrupted else chunks
+
+    def _answers(self, sequence: int) -> Iterator[tuple[int, int, Chunk]]:
+        """(type, flags, body) of what answers `sequence`, up to and with NLMSG_DONE or NLMSG_ERROR."""
+        unpack = wire.HEADER.unpack_from
+        while True:
+            data = self._receive()
+            at, end = 0, len(data)
+            while at < end:
+                size, kind, flags, answered, _ = unpack(data, at)
+                if answered == sequence:
+                    last = kind in (wire.NLMSG_DONE, wire.NLMSG_ERROR)
+                    if last:
+                        _raise_for(data, at + 16, at + size)
+                    yield kind, flags, (data, at + 16, at + size)
+                    if last:
+                        return
+                at += (size + 3) & ~3
+
+    def _request(self, kind: int, flags: int, body: bytes) -> int:
+        self._sequence += 1
+        self._send([(self._sequence, Message(kind, flags, body))])
+        return self._sequence
+
+    def _send(self, messages: Sequence[tuple[int, Message]]) -> None:
+        """Put messages on the wire.
+
+        The only place where that happens, and so the place that keeps a dry run dry.
+        """
+        datagram = bytearray()
+        for sequence, (kind, flags, body) in messages:
+            name = self._family.name(kind)
+            if self._family.writes(kind):
+                self._meter.write(name)
+            else:
+                self._meter.read(name)
+            datagram += wire.HEADER.pack(16 + len(body), kind, flags | wire.NLM_F_REQUEST, sequence, 0)
+            datagram += body
+            datagram += b"\0" * (-len(body) % 4)
+        self._socket.send(datagram)
+
+    def _receive(self) -> bytes:
+        """One datagram from the kernel.
+
+        Raises OSError: ENOBUFS when some were lost, EAGAIN when none comes.
+        """
+        while True:
+            data, _, flags, sender = self._socket.recvmsg(_RECEIVE)
+            if flags & _MSG_TRUNC:
+                raise OSError(errno.EMSGSIZE, "an answer of the kernel was longer than our buffer")
+            if sender[0] == 0:  # another process may send to us as well; its port is not 0
+                return data
+
+
+def _open(protocol: int) -> socket.socket:
+    try:
+        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+    except PermissionError as error:
+        raise PlatformError(
+            "netlink sockets are forbidden here (seccomp or AppArmor?): run outside of that sandbox"
+        ) from error
+    for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
+        with contextlib.suppress(OSError):  # each is a comfort of newer kernels
+            opened.setsockopt(_SOL_NETLINK, option, 1)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+    except OSError:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+    return opened
+
+
+def _split(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+    """(type, flags, sequence, start and end of the body) of each message in a datagram."""
+    at, end = 0, len(data)
+    while at + 16 <= end:
+        size, kind, flags, sequence, _ = wire.HEADER.unpack_from(data, at)
+        if size < 16:
+            break
+        yield kind, flags, sequence, at + 16, min(at + size, end)
+        at += (size + 3) & ~3
+
+
+def _answer(data: bytes, at: int, end: int) -> Answer:
+    """Decode an nlmsgerr: the error, the header of what was sent, attributes (NETLINK_EXT_ACK)."""
+    code = -int(struct.unpack_from("=i", data, at)[0])
+    if not code:
+        return Answer(0)
+    flags = wire.HEADER.unpack_from(data, at - 16)[2]
+    sent = 16 if flags & wire.NLM_F_CAPPED else (wire.HEADER.unpack_from(data, at + 4)[0] + 3) & ~3
+    words = b""
+    if flags & wire.NLM_F_ACK_TLVS:
+        words = wire.pick(data, at + 4 + sent, end, (wire.NLMSGERR_ATTR_MSG,)).get(
+            wire.NLMSGERR_ATTR_MSG, b""
+        )
+    return Answer(code, wire.text(words))
+
+
+def _raise_for(data: bytes, at: int, end: int) -> None:
+    """Raise what an NLMSG_ERROR or NLMSG_DONE says; both begin with a negative errno, or 0."""
+    code = -int(struct.unpack_from("=i", data, at)[0]) if end - at >= 4 else 0
+    if code > 0:
+        raise _error(code)
+
+
+def _error(code: int) -> NetlinkError:
+    return NetlinkError(code, os.strerror(code))

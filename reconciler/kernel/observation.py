@@ -1,0 +1,209 @@
+"""Looking: the dumps of every namespace, and names for their indexes.
+
+One socket and three dumps per namespace, entered one after the other, so that five thousand of them take
+no more file descriptors than one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from reconciler.core.messages import (
+    HOST,
+    AddressRecord,
+    LinkRecord,
+    NamespaceRecord,
+    RouteRecord,
+    Scope,
+)
+from reconciler.errors import RefusedError
+from reconciler.kernel import decode, sysctl, wire
+from reconciler.kernel.decode import RawLink
+from reconciler.kernel.meter import Meter
+from reconciler.kernel.namespaces import Identity, Namespaces
+from reconciler.kernel.netlink import Socket
+
+_NETNSA_NSID, _NETNSA_FD = 1, 3  # linux/net_namespace.h
+_NOT_ASSIGNED = -1
+
+
+@dataclass(slots=True)
+class _Look:
+    """What was seen in one namespace. `name` is the one that peers are told by; there may be others."""
+
+    name: str
+    links: dict[int, RawLink]
+    addresses: tuple[AddressRecord, ...]
+    routes: tuple[RouteRecord, ...]
+    sysctls: dict[str, str]
+    peers: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """By the index of the near end."""
+
+    def record(self) -> NamespaceRecord:
+        links = tuple(self._link(raw) for raw in self.links.values())
+        return NamespaceRecord(links, self.addresses, self.routes, self.sysctls)
+
+    def _link(self, raw: RawLink) -> LinkRecord:
+        master = self.links.get(raw.master) if raw.master else None
+        return LinkRecord(
+            raw.name,
+            raw.kind,
+            raw.mac,
+            raw.mtu,
+            raw.up,
+            raw.alias,
+            master.name if master else None,
+            self.peers.get(raw.index),
+            raw.port,
+            raw.stp,
+            raw.tap,
+        )
+
+
+def observe(scope: Scope, namespaces: Namespaces, meter: Meter) -> dict[str, NamespaceRecord]:
+    """Every namespace of `scope`, and all named ones, under each name. Those that are gone are left out.
+
+    Raises PlatformError when not allowed to look, RefusedError when the kernel will not show something in
+    full.
+    """
+    observer = _Observer(namespaces, meter)
+    wanted: dict[str, list[str]] = {}
+    for namespace, name in sorted(scope.sysctls):
+        wanted.setdefault(namespace, []).append(name)
+    for name in dict.fromkeys((HOST, *sorted(scope.namespaces), *namespaces.names())):
+        observer.look(name, wanted.get(name, ()))
+    observer.pair()
+    return observer.records()
+
+
+class _Observer:
+    def __init__(self, namespaces: Namespaces, meter: Meter) -> None:
+        self._namespaces = namespaces
+        self._meter = meter
+        self._looks: dict[Identity, _Look] = {}
+        self._named: dict[str, tuple[Identity, dict[str, str]]] = {}
+        self._by_nsid: dict[int, _Look] = {}
+        """By the number that the host's namespace has for another (ip-netns(8), nsid)."""
+
+    def look(self, name: str, sysctls: list[str] | tuple[str, ...]) -> None:
+        """Look into the namespace of that name, if there is one."""
+        try:
+            opened = self._namespaces.open(name)
+        except FileNotFoundError:
+            return
+        try:
+            identity = self._namespaces.identity(opened)
+            with self._namespaces.entered(opened) if name else contextlib.nullcontext():
+                if identity not in self._looks:
+                    self._looks[identity] = self._dump(name)
+                self._named[name] = (identity, sysctl.read(self._meter, sysctls))
+        except OSError as error:
+            where = f"the network namespace {name}" if name else "the host's network namespace"
+            raise RefusedError(f"{where} cannot be looked at: {error.strerror or error}") from error
+        finally:
+            os.close(opened)
+
+    def records(self) -> dict[str, NamespaceRecord]:
+        """A record for every name."""
+        found = {identity: look.record() for identity, look in self._looks.items()}
+        return {
+            name: replace(found[identity], sysctls=sysctls) if sysctls else found[identity]
+            for name, (identity, sysctls) in self._named.items()
+        }
+
+    def _dump(self, name: str) -> _Look:
+        with Socket(self._meter) as socket:
+            links = {
+                raw.index: raw for raw in map(decode.link, socket.dump(wire.RTM_GETLINK, decode.ALL_LINKS))
+            }
+            names = {index: raw.name for index, raw in links.items()}.get
+            addresses = [
+                decode.address(chunk, names) for chunk in socket.dump(wire.RTM_GETADDR, decode.ALL_ADDRESSES)
+            ]
+            routes = [
+                decode.route(chunk, names) for chunk in socket.dump(wire.RTM_GETROUTE, decode.MAIN_ROUTES)
+            ]
+        return _Look(
+            name,
+            links,
+            tuple(item for item in addresses if item is not None),
+            tuple(item for item in routes if item is not None),
+            {},
+        )
+
+    # --- the two ends of veth pairs ---
+
+    def pair(self) -> None:
+        """Find the other end of every veth, which the kernel tells as an index in a namespace that it tells
+        by number."""
+        for look in self._looks.values():
+            for raw in _veths(look):
+                if raw.nsid is None:
+                    self._tie(look, raw, look)
+        home = self._looks[self._namespaces.home_identity]
+        self._pair_from(home, list(_unpaired(home)), None)
+        for look in self._looks.values():
+            left = list(_unpaired(look))
+            if left:
+                self._pair_from(look, left, _mirror(self._looks, left))
+
+    def _pair_from(self, look: _Look, veths: list[RawLink], among: Mapping[str, _Look] | None) -> None:
+        """Ask, from inside of `look`, for the numbers of the namespaces `among` which there may be peers
+        (None: all)."""
+        candidates = {other.name: other for other in self._looks.values()} if among is None else among
+        if not veths or not candidates:
+            return
+        try:
+            with self._namespaces.inside(look.name), Socket(self._meter) as socket:
+                numbers = {self._nsid(socket, name): other for name, other in candidates.items()}
+        except FileNotFoundError:  # gone since it was looked at
+            return
+        except OSError as error:
+            raise RefusedError(f"the far ends of veths cannot be told: {error.strerror}") from error
+        for raw in veths:
+            other = numbers.get(_NOT_ASSIGNED if raw.nsid is None else raw.nsid)
+            if other is not None and raw.nsid != _NOT_ASSIGNED:
+                self._tie(look, raw, other)
+
+    def _nsid(self, socket: Socket, name: str) -> int:
+        try:
+            opened = self._namespaces.open(name)
+        except FileNotFoundError:
+            return _NOT_ASSIGNED
+        try:
+            body = bytes(4) + wire.attribute(_NETNSA_FD, struct.pack("=I", opened))
+            data, at, end = socket.ask(wire.RTM_GETNSID, body)
+        finally:
+            os.close(opened)
+        found = wire.pick(data, at + 4, end, (_NETNSA_NSID,))
+        return int.from_bytes(found.get(_NETNSA_NSID, b"\xff" * 4), sys.byteorder, signed=True)
+
+    def _tie(self, look: _Look, raw: RawLink, other: _Look) -> None:
+        far = other.links.get(raw.link)
+        if far is not None:
+            look.peers[raw.index] = (other.name, far.name)
+            other.peers[far.index] = (look.name, raw.name)
+
+
+def _veths(look: _Look) -> Iterator[RawLink]:
+    return (raw for raw in look.links.values() if raw.kind == "veth" and raw.link)
+
+
+def _unpaired(look: _Look) -> Iterator[RawLink]:
+    return (raw for raw in _veths(look) if raw.index not in look.peers and raw.nsid is not None)
+
+
+def _mirror(looks: Mapping[Identity, _Look], veths: list[RawLink]) -> dict[str, _Look]:
+    """Namespaces with a veth that says of one of `veths` what that says of it: the only ones worth asking
+    about."""
+    ends = {(raw.link, raw.index) for raw in veths}
+    return {
+        look.name: look
+        for look in looks.values()
+        if any((raw.index, raw.link) in ends for raw in _unpaired(look))
+    }

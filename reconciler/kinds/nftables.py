@@ -1,0 +1,358 @@
+"""The nftables table, its sets and maps, chains, and elements.
+
+Inside our table everything is ours. What the table consists of, and why, stands in reconciler.kinds.layout; this is only
+how such objects are written (nft(8) text) and read back (libnftables-json(5)).
+
+Rules are compared by their comment, which ends in a digest of the rule's text. The kernel keeps rules as bytecode, and how a
+listing spells it changes between versions of nft: to compare that text would be to repair forever on the version that spells it otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any, ClassVar, Self
+
+from reconciler.core.messages import HOST, FlushConntrack, Nft, NftElement, Request, Snapshot
+from reconciler.core.resource import Key, Resource, Stage
+from reconciler.kinds.layout import CHAINS, PUBLISHING, RULES, SETS, Rule
+from reconciler.kinds.marks import owner_of_table
+
+_FAMILY = "inet"
+_TYPES = {item.name: item.type for item in SETS}
+
+
+def table_key(name: str) -> Key:
+    """The key of a table."""
+    return Key("nft table", HOST, name)
+
+
+def set_key(table: str, name: str) -> Key:
+    """The key of a set or map."""
+    return Key("nft set", HOST, f"{table} {name}")
+
+
+def _objects(snapshot: Snapshot, *kinds: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """(owner, kind, object) of those objects in our tables that are of one of `kinds`. Leniently: what has another shape is passed over."""
+    for name, listing in snapshot.tables.items():
+        owner = owner_of_table(name)
+        if owner is None:
+            continue
+        for item in listing:
+            for kind in kinds:
+                body = item.get(kind)
+                if isinstance(body, Mapping):
+                    yield owner, kind, body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _NftResource(Resource):
+    """What all of these have in common: they guard, so they stand before and go after what they guard."""
+
+    def create_stage(self) -> Stage:
+        return Stage.GUARD
+
+    def delete_stage(self) -> Stage:
+        return Stage.DISARM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table(_NftResource):
+    """A table of family inet."""
+
+    name: str
+
+    rank: ClassVar[int] = 80
+
+    @property
+    def key(self) -> Key:
+        return table_key(self.name)
+
+    @property
+    def label(self) -> str:
+        return f"nftables table {self.name}"
+
+    def create(self) -> Iterator[Request]:
+        yield Nft(f"add table {_FAMILY} {self.name}")
+
+    def update(self, found: Self) -> Iterator[Request]:
+        return iter(())
+
+    def delete(self) -> Iterator[Request]:
+        yield Nft(f"delete table {_FAMILY} {self.name}")
+
+    @classmethod
+    def decode(cls, snapshot: Snapshot) -> Iterator[Table]:
+        for name in snapshot.tables:
+            yield cls(owner=owner_of_table(name), name=name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Set(_NftResource):
+    """A named set, or (with `data`) a map. Its types cannot be changed while rules use it, so a difference replaces the table."""
+
+    table: str
+    name: str
+    type: tuple[str, ...]
+    data: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    rank: ClassVar[int] = 81
+    fixed: ClassVar[frozenset[str]] = frozenset({"type", "data", "flags"})
+    replaces_outer: ClassVar[bool] = True
+
+    @property
+    def key(self) -> Key:
+        return set_key(self.table, self.name)
+
+    @property
+    def label(self) -> str:
+        return f"nftables {'map' if self.data else 'set'} {self.name}"
+
+    def inside(self) -> tuple[Key, ...]:
+        return (table_key(self.table),)
+
+    def create(self) -> Iterator[Request]:
+        types = " . ".join(self.type) + (" : " + " . ".join(self.data) if self.data else "")
+        flags = f"flags {', '.join(self.flags)}; " if self.flags else ""
+        noun = "map" if self.data else "set"
+        yield Nft(f"add {noun} {_FAMILY} {self.table} {self.name} {{ type {types}; {flags}}}")
+
+    def update(self, found: Self) -> Iterator[Request]:
+        return iter(())
+
+    def delete(self) -> Iterator[Request]:
+        yield Nft(f"delete {'map' if self.data else 'set'} {_FAMILY} {self.table} {self.name}")
+
+    @classmethod
+    def decode(cls, snapshot: Snapshot) -> Iterator[Set]:
+        for owner, _, item in _objects(snapshot, "set", "map"):
+            yield cls(
+                owner=owner,
+                table=str(item.get("table")),
+                name=str(item.get("name")),
+                type=_strings(item.get("type")),
+                data=_strings(item.get("map")),
+                flags=tuple(sorted(_strings(item.get("flags")))),
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain(_NftResource):
+    """A chain with its rules. `hook` is (type, hook, priority, policy) of a base chain, () of others."""
+
+    table: str
+    name: str
+    hook: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    """The rules' comments."""
+    body: tuple[Rule, ...] = field(default=(), compare=False)
+
+    rank: ClassVar[int] = 82
+    fixed: ClassVar[frozenset[str]] = frozenset({"hook"})
+    replaces_outer: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, owner: str, table: str, name: str, hook: tuple[str, ...], rules: tuple[Rule, ...]) -> Chain:
+        """The chain with these `rules`."""
+        comments = tuple(rule.comment for rule in rules)
+        return cls(owner=owner, table=table, name=name, hook=hook, rules=comments, body=rules)
+
+    @property
+    def key(self) -> Key:
+        return Key("nft chain", HOST, f"{self.table} {self.name}")
+
+    @property
+    def label(self) -> str:
+        return f"nftables chain {self.name}"
+
+    def inside(self) -> tuple[Key, ...]:
+        return (table_key(self.table),)
+
+    def create(self) -> Iterator[Request]:
+        spec = ""
+        if self.hook:
+            type, hook, priority, policy = self.hook
+            spec = f" {{ type {type} hook {hook} priority {priority}; policy {policy}; }}"
+        yield Nft(f"add chain {_FAMILY} {self.table} {self.name}{spec}")
+        yield from self._fill()
+
+    def update(self, found: Self) -> Iterator[Request]:
+        yield Nft(f"flush chain {_FAMILY} {self.table} {self.name}")
+        yield from self._fill()
+
+    def delete(self) -> Iterator[Request]:
+        yield Nft(f"flush chain {_FAMILY} {self.table} {self.name}")
+        yield Nft(f"delete chain {_FAMILY} {self.table} {self.name}")
+
+    def _fill(self) -> Iterator[Request]:
+        for rule in self.body:
+            yield Nft(f'add rule {_FAMILY} {self.table} {self.name} {rule.text} comment "{rule.comment}"')
+
+    @classmethod
+    def decode(cls, snapshot: Snapshot) -> Iterator[Chain]:
+        rules: dict[tuple[str, str], list[str]] = {}
+        for _, _, item in _objects(snapshot, "rule"):
+            place = str(item.get("table")), str(item.get("chain"))
+            rules.setdefault(place, []).append(str(item.get("comment", "")))
+        for owner, _, item in _objects(snapshot, "chain"):
+            table, name = str(item.get("table")), str(item.get("name"))
+            hook = ("type", "hook", "prio", "policy")
+            yield cls(
+                owner=owner,
+                table=table,
+                name=name,
+                hook=tuple(str(item[part]) for part in hook) if item.get("hook") else (),
+                rules=(comments := tuple(rules.get((table, name), ()))),
+                body=tuple(RULES[comment] for comment in comments if comment in RULES),
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Element(_NftResource):
+    """An element of a set or map, spelled canonically: addresses as ipaddress has them, ranges as `first-last`.
+
+    `waits_for` is what a published port leads to: as long as that is not there, neither is the port.
+    """
+
+    table: str
+    set: str
+    match: tuple[str, ...]
+    data: tuple[str, ...] = ()
+    comment: str = ""
+    waits_for: tuple[Key, ...] = field(default=(), compare=False)
+
+    rank: ClassVar[int] = 83
+    disruptive: ClassVar[frozenset[str]] = frozenset({"data"})
+
+    @property
+    def key(self) -> Key:
+        return Key("nft element", HOST, f"{self.table} {self.set} {' . '.join(self.match)}")
+
+    @property
+    def label(self) -> str:
+        to = f" → {' . '.join(self.data)}" if self.data else ""
+        return f"element {' . '.join(self.match)}{to} of {self.set}"
+
+    def inside(self) -> tuple[Key, ...]:
+        return (set_key(self.table, self.set),)
+
+    def needs(self) -> tuple[Key, ...]:
+        return self.waits_for
+
+    def withdrawn(self) -> bool:
+        """A port closes before what is behind it goes, and its flows are forgotten."""
+        return self.set in PUBLISHING
+
+    def create_stage(self) -> Stage:
+        return Stage.EXPOSE if self.set in PUBLISHING else Stage.GUARD
+
+    def delete_stage(self) -> Stage:
+        return Stage.WITHDRAW if self.set in PUBLISHING else Stage.DISARM
+
+    def create(self) -> Iterator[Request]:
+        yield NftElement("add", self.table, self.set, self._text())
+        yield from self._flush(translated=False)
+
+    def update(self, found: Self) -> Iterator[Request]:
+        yield NftElement("delete", self.table, self.set, self._match())
+        yield NftElement("add", self.table, self.set, self._text())
+        if self.data != found.data:
+            yield from found._flush(translated=True)
+
+    def delete(self) -> Iterator[Request]:
+        yield NftElement("delete", self.table, self.set, self._match())
+        yield from self._flush(translated=True)
+
+    def _match(self) -> str:
+        """The key in nft's words. Names of interfaces are quoted: `br.1` or `tcp` is a name like any other."""
+        types = _TYPES.get(self.set, ())
+        quoted = len(types) == len(self.match)
+        return " . ".join(
+            f'"{part}"' if quoted and types[place] == "ifname" else part for place, part in enumerate(self.match)
+        )
+
+    def _text(self) -> str:
+        comment = f' comment "{self.comment}"' if self.comment else ""
+        data = f" : {' . '.join(self.data)}" if self.data else ""
+        return f"{self._match()}{comment}{data}"
+
+    def _flush(self, *, translated: bool) -> Iterator[Request]:
+        """The flows of this port forgotten: those that it led to its container, or those that came by before it was there."""
+        publishing = PUBLISHING.get(self.set)
+        if publishing is None:
+            return
+        *address, protocol, ports = self.match
+        first, _, last = ports.partition("-")
+        yield FlushConntrack(
+            publishing.version,
+            protocol,
+            ip_address(address[0]) if address else None,
+            (int(first), int(last or first)),
+            ip_address(self.data[0]) if translated else None,
+        )
+
+    @classmethod
+    def decode(cls, snapshot: Snapshot) -> Iterator[Element]:
+        for owner, _, item in _objects(snapshot, "set", "map"):
+            table, name = str(item.get("table")), str(item.get("name"))
+            for element in item.get("elem", ()):
+                match, data, comment = _element(element, is_map="map" in item)
+                yield cls(owner=owner, table=table, set=name, match=match, data=data, comment=comment)
+
+
+def skeleton(owner: str, table: str) -> Iterator[Resource]:
+    """The table as reconciler.kinds.layout has it, with no element in it."""
+    yield Table(owner=owner, name=table)
+    for item in SETS:
+        yield Set(owner=owner, table=table, name=item.name, type=item.type, data=item.data, flags=item.flags)
+    for chain in CHAINS:
+        yield Chain.of(owner, table, chain.name, chain.hook, chain.rules)
+
+
+# --- libnftables-json(5) ---------------------------------------------------------------------------------------------
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    """A type, data type or flags: one string or a list of them, by version and number; concatenated types also as one string."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split("."))
+    if isinstance(value, Mapping):
+        return _strings(next(iter(value.values()), None))
+    return tuple(str(item) for item in value)
+
+
+def _element(item: Any, *, is_map: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """(match, data, comment) of an element of a listing."""
+    match, data = (item[0], item[1]) if is_map and isinstance(item, list) else (item, None)
+    comment = ""
+    if isinstance(match, Mapping) and "elem" in match:
+        comment = str(match["elem"].get("comment", ""))
+        match = match["elem"].get("val")
+    return _values(match), () if data is None else _values(data), comment
+
+
+def _values(value: Any) -> tuple[str, ...]:
+    if isinstance(value, Mapping) and "concat" in value:
+        return tuple(_value(part) for part in value["concat"])
+    return (_value(value),)
+
+
+def _value(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return _canonical(str(value))
+    if "range" in value:
+        return "-".join(_canonical(str(end)) for end in value["range"])
+    if "prefix" in value:
+        return f"{_canonical(str(value['prefix']['addr']))}/{value['prefix']['len']}"
+    verdict = next(iter(value), "")  # {"accept": null}, {"jump": {"target": "x"}}
+    target = value[verdict]
+    return f"{verdict} {target['target']}" if isinstance(target, Mapping) and "target" in target else verdict
+
+
+def _canonical(text: str) -> str:
+    """An IPv6 address as ipaddress spells it; anything else as it is."""
+    return str(ip_address(text)) if ":" in text else text

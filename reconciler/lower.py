@@ -1,0 +1,370 @@
+"""Document → desired State, one function per noun of the file.
+
+Here a word of the file becomes kernel objects; what the words do to packets is said in docs/file.md, and which rules do it in
+reconciler.kinds.layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+
+from reconciler.core.messages import HOST, IPAddress
+from reconciler.core.resource import Key, Level, Note, Origin, Resource, State
+from reconciler.host_rules import IPV4_FORWARDING, IPV6_FORWARDING
+from reconciler.kinds import Address, Bridge, BridgePort, Element, Netns, Peer, Route, Sysctl, Tap, Veth
+from reconciler.kinds.marks import table_name
+from reconciler.kinds.nftables import skeleton
+from reconciler.kinds.route import canonical_metric
+from reconciler.manifest import Attach, Container, Document, Mode, Port
+from reconciler.manifest import Bridge as BridgeNode
+from reconciler.manifest import Docker, Pid, Podman, Tap as TapAttach
+
+COMMENT_LIMIT = 100
+"""Bytes of an element's comment. nftables keeps 128 at most, with its own terminator."""
+
+
+@dataclass(slots=True)
+class _Lowering:
+    """The state under construction."""
+
+    owner: str
+    host_id: str
+    resources: dict[Key, Resource] = field(default_factory=dict)
+    origins: dict[Key, Origin] = field(default_factory=dict)
+
+    @property
+    def table(self) -> str:
+        return table_name(self.owner)
+
+    def add(self, origin: Origin, *resources: Resource) -> None:
+        for resource in resources:
+            if resource.key not in self.resources:
+                self.resources[resource.key] = resource
+                self.origins[resource.key] = origin
+
+    def element(
+        self,
+        origin: Origin,
+        set: str,
+        *match: object,
+        data: tuple[object, ...] = (),
+        comment: str = "",
+        waits_for: tuple[Key, ...] = (),
+    ) -> None:
+        self.add(
+            origin,
+            Element(
+                owner=self.owner,
+                table=self.table,
+                set=set,
+                match=tuple(map(str, match)),
+                data=tuple(map(str, data)),
+                comment=_comment(comment),
+                waits_for=waits_for,
+            ),
+        )
+
+
+def lower(document: Document, host_id: str = "") -> State:
+    """What `document` asks of the kernel.
+
+    `host_id` tells this host from others; it goes into the MACs of bridges, which would otherwise be the same on two
+    hosts of one LAN.
+    """
+    work = _Lowering(document.name, host_id)
+    forwarding(work, document)
+    if document.bridges:
+        work.add(Origin(), *skeleton(work.owner, work.table))
+    for bridge in document.bridges:
+        lower_bridge(work, bridge)
+    for bridge in document.bridges:
+        for container in bridge.containers:
+            lower_container(work, bridge, container)
+    open_targets(work, document)
+    notes = tuple(Note(Level.INFO, note.message, str(note.position)) for note in document.notes)
+    return State(work.resources, work.origins, notes)
+
+
+# --- the host --------------------------------------------------------------------------------------------------------
+
+
+def forwarding(work: _Lowering, document: Document) -> None:
+    """A host that forwards for its containers must forward; which families, the bridges' addresses say."""
+    for version, name in ((4, IPV4_FORWARDING), (6, IPV6_FORWARDING)):
+        for bridge in document.bridges:
+            if bridge.mode in (Mode.NAT, Mode.ROUTED) and bridge.gateway(version):
+                work.add(_origin(bridge), Sysctl(namespace=HOST, name=name, value="1"))
+
+
+# --- bridges ---------------------------------------------------------------------------------------------------------
+
+
+def lower_bridge(work: _Lowering, bridge: BridgeNode) -> None:
+    """The bridge, its addresses, its uplinks, and what the firewall has to know of it."""
+    origin = _origin(bridge)
+    work.add(
+        origin,
+        Bridge(
+            owner=work.owner,
+            name=bridge.name,
+            mtu=bridge.mtu,
+            mac=bridge.mac,
+            stp=bridge.stp,
+            uplinks=tuple(sorted(bridge.uplinks)),
+            birth_mac=derived_mac(work.host_id, work.owner, bridge.name),
+        ),
+    )
+    for address in bridge.addresses:
+        work.add(origin, Address(owner=work.owner, namespace=HOST, link=bridge.name, address=address))
+    for uplink in bridge.uplinks:
+        work.add(origin, BridgePort(owner=work.owner, link=uplink, bridge=bridge.name, up=True))
+    if bridge.mode is not Mode.BRIDGED:
+        guard_bridge(work, bridge)
+
+
+def guard_bridge(work: _Lowering, bridge: BridgeNode) -> None:
+    """The elements that make up the bridge's mode."""
+    origin, name = _origin(bridge), bridge.name
+    work.element(origin, "bridges", name, comment=name)
+    if bridge.mode is Mode.ISOLATED:
+        work.element(origin, "isolated", name, comment=name)
+        work.element(origin, "within", name, name, data=("accept" if bridge.icc else "drop",), comment=name)
+        return
+    arrive = "goto only_published" if bridge.mode is Mode.NAT else "goto only_open"
+    work.element(origin, "arrive", name, data=(arrive,), comment=name)
+    within = "accept" if bridge.icc else "goto only_published"
+    work.element(origin, "within", name, name, data=(within,), comment=name)
+    if bridge.gateway(4):
+        link = name.replace(".", "/")
+        # On this bridge alone: it lets 127.0.0.1, translated, out to a container, and the answer back in.
+        work.add(origin, Sysctl(namespace=HOST, name=f"net.ipv4.conf.{link}.route_localnet", value="1"))
+    for address in bridge.addresses:
+        network, version = address.network, address.version
+        work.element(origin, f"inside{version}", network, comment=name)
+        if bridge.mode is Mode.NAT:
+            work.element(origin, f"nat{version}", network, comment=name)
+            for source in bridge.snat:
+                if source.version == version:
+                    work.element(origin, f"snat{version}", network, data=(source,), comment=name)
+
+
+# --- containers ------------------------------------------------------------------------------------------------------
+
+
+def lower_container(work: _Lowering, bridge: BridgeNode, container: Container) -> None:
+    """The container's link, its place on the bridge, what is inside of it, and its published ports."""
+    origin = _origin(bridge, container)
+    if isinstance(container.attach, TapAttach):
+        link, target = lower_tap(work, bridge, container, container.attach.interface), None
+    else:
+        link = host_link_name(work.owner, bridge.name, container.name)
+        target = lower_veth(work, bridge, container, link)
+    nat = bridge.mode in (Mode.NAT, Mode.ROUTED)
+    isolated = not bridge.icc and not nat
+    work.add(
+        origin,
+        BridgePort(owner=work.owner, link=link, bridge=bridge.name, hairpin=nat, isolated=isolated),
+    )
+    if bridge.mode is Mode.BRIDGED:
+        for address in container.addresses:
+            work.element(
+                origin, f"bridged{address.version}", address.ip, comment=f"{bridge.name}/{container.name}"
+            )
+    # A port opens only when what it leads to is there.
+    opens_on = (target or Key("port", HOST, link),)
+    for port in container.ports:
+        for element in published(work, bridge, container, port, opens_on):
+            work.add(_origin(bridge, container, port), element)
+
+
+def lower_tap(work: _Lowering, bridge: BridgeNode, container: Container, name: str) -> str:
+    """The TAP device; what is inside of the machine is not ours. Returns its name."""
+    mac = derived_mac("tap", work.owner, bridge.name, container.name)
+    tap = Tap(owner=work.owner, name=name, mtu=container.mtu or bridge.mtu, birth_mac=mac)
+    work.add(_origin(bridge, container), tap)
+    return name
+
+
+def lower_veth(work: _Lowering, bridge: BridgeNode, container: Container, link: str) -> Key:
+    """The namespace, the pair, and all that is in the container. Returns the key of its interface."""
+    origin = _origin(bridge, container)
+    namespace = namespace_of(container.attach)
+    if not isinstance(container.attach, Pid | Docker | Podman):
+        work.add(origin, Netns(owner=work.owner, name=namespace, loopback=True))
+    mtu = container.mtu or bridge.mtu
+    peer = Peer(
+        owner=work.owner,
+        namespace=namespace,
+        name=container.interface,
+        host=link,
+        mac=container.mac or derived_mac(work.owner, bridge.name, container.name),
+        mtu=mtu,
+    )
+    birth_mac = derived_mac("host end", work.owner, bridge.name, container.name)
+    veth = Veth(
+        owner=work.owner, name=link, peer=(namespace, container.interface), mtu=mtu, birth_mac=birth_mac
+    )
+    work.add(origin, veth, peer)
+    for name, value in container.sysctls:
+        work.add(origin, Sysctl(namespace=namespace, name=name, value=value))
+    for address in container.addresses:
+        work.add(
+            origin, Address(owner=work.owner, namespace=namespace, link=container.interface, address=address)
+        )
+    work.add(origin, *routes(work, bridge, container, namespace))
+    return peer.key
+
+
+def routes(work: _Lowering, bridge: BridgeNode, container: Container, namespace: str) -> Iterator[Route]:
+    """The default routes, if they are this interface's, and those of the file."""
+    versions = {address.version for address in container.addresses}
+    if container.default_route:
+        for version in sorted(versions):
+            gateway = bridge.gateway(version)
+            if gateway is not None:
+                everywhere = ip_network("0.0.0.0/0" if version == 4 else "::/0")
+                yield Route(
+                    owner=work.owner,
+                    namespace=namespace,
+                    destination=everywhere,
+                    metric=canonical_metric(version, None),
+                    link=container.interface,
+                    via=gateway.ip,
+                )
+    for route in container.routes:
+        yield Route(
+            owner=work.owner,
+            namespace=namespace,
+            destination=route.to,
+            metric=canonical_metric(route.to.version, route.metric),
+            link=container.interface,
+            via=route.via or "on-link",
+        )
+
+
+def namespace_of(attach: Attach) -> str:
+    """How a Snapshot calls the network namespace of a container attached like this."""
+    match attach:
+        case Pid(pid):
+            return f"pid:{pid}"
+        case Docker(name):
+            return f"docker:{name}"
+        case Podman(name):
+            return f"podman:{name}"
+        case TapAttach():
+            raise AssertionError("the inside of a virtual machine is not ours")
+    return attach.name
+
+
+# --- published ports -------------------------------------------------------------------------------------------------
+
+
+def published(
+    work: _Lowering, bridge: BridgeNode, container: Container, port: Port, opens_on: tuple[Key, ...]
+) -> Iterator[Element]:
+    """The elements of one published port: one per family for a port, or for a range that keeps its numbers; else one per port."""
+    for target in _targets(container, port):
+        wildcard = port.host_ip is None or port.host_ip.is_unspecified
+        address = () if wildcard else (port.host_ip,)
+        prefix = f"by_{'any' if wildcard else 'address'}"
+        for ranges, first, data in _spans(port):
+            yield Element(
+                owner=work.owner,
+                table=work.table,
+                set=f"{prefix}{'_range' if ranges else ''}{target.version}",
+                match=tuple(map(str, (*address, port.protocol, first))),
+                data=tuple(map(str, (target, *data))),
+                comment=_comment(f"{bridge.name}/{container.name}"),
+                waits_for=opens_on,
+            )
+
+
+def _targets(container: Container, port: Port) -> Iterator[IPAddress]:
+    """The container's address, of each family that the port is published in: the first it has."""
+    for version in (4, 6):
+        if port.host_ip is None or port.host_ip.version == version:
+            for address in container.addresses:
+                if address.version == version:
+                    yield address.ip
+                    break
+
+
+def _spans(port: Port) -> Iterator[tuple[bool, str, tuple[int, ...]]]:
+    """(is it a range, the published number or range, the container's number if it is not the same)."""
+    (first, last), (target, _) = port.published, port.target
+    if first == last:
+        yield False, str(first), (target,)
+    elif first == target:
+        yield True, f"{first}-{last}", ()
+    else:
+        for offset in range(last - first + 1):
+            yield False, str(first + offset), (target + offset,)
+
+
+def open_targets(work: _Lowering, document: Document) -> None:
+    """What can be reached on the containers' own addresses: the published ports of routed bridges, by the container's number."""
+    spans: defaultdict[tuple[IPAddress, str], list[tuple[int, int]]] = defaultdict(list)
+    where: dict[tuple[IPAddress, str], tuple[Origin, str]] = {}
+    for bridge in document.bridges:
+        if bridge.mode is Mode.ROUTED:
+            for container in bridge.containers:
+                for port in container.ports:
+                    for address in _targets(container, port):
+                        spans[address, port.protocol].append(port.target)
+                        comment = f"{bridge.name}/{container.name}"
+                        where.setdefault((address, port.protocol), (_origin(bridge, container, port), comment))
+    for (address, protocol), found in spans.items():
+        origin, comment = where[address, protocol]
+        for first, last in merged(found):
+            one = first == last
+            name = f"{'open' if one else 'open_range'}{address.version}"
+            ports = str(first) if one else f"{first}-{last}"
+            work.element(origin, name, address, protocol, ports, comment=comment)
+
+
+def merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """`spans` with those that overlap or touch made one: the kernel refuses intervals that overlap."""
+    current: tuple[int, int] | None = None
+    for first, last in sorted(spans):
+        if current is not None and first <= current[1] + 1:
+            current = current[0], max(current[1], last)
+        else:
+            if current is not None:
+                yield current
+            current = first, last
+    if current is not None:
+        yield current
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def _origin(bridge: BridgeNode, container: Container | None = None, port: Port | None = None) -> Origin:
+    node = port or container or bridge
+    return Origin(str(node.position), bridge.name, container.name if container else "")
+
+
+def _comment(text: str) -> str:
+    return text.encode()[:COMMENT_LIMIT].decode(errors="ignore")
+
+
+def _digest(*names: str) -> bytes:
+    return hashlib.sha256("\0".join(names).encode()).digest()
+
+
+def derived_mac(*names: str) -> str:
+    """A MAC that is the same whenever the names are: neighbours' ARP entries outlive a restart. Locally administered, unicast."""
+    first, *rest = _digest("mac", *names)[:6]
+    return ":".join(f"{byte:02x}" for byte in ((first & 0xFC) | 0x02, *rest))
+
+
+def host_link_name(owner: str, bridge: str, container: str) -> str:
+    """The host's end of the container's pair: as much of the container's name as there is room for, and a digest of all names.
+
+    15 bytes (IFNAMSIZ) for eight of the name, a dash and six hexadecimal digits.
+    """
+    return f"{container[:8]}-{_digest('veth', owner, bridge, container).hex()[:6]}"

@@ -1,0 +1,102 @@
+"""YAML → a checked Document, with a line and column for every node, and all errors at once.
+
+    text ──yaml──▶ values with places ──files──▶ one of all files ──model──▶ the right shape ──resolve──▶ Document
+
+Each stage notes every problem it finds; the next runs if what it needs is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from reconciler.errors import ManifestError
+from reconciler.manifest import files
+from reconciler.manifest.document import (
+    Attach,
+    Bridge,
+    Container,
+    Docker,
+    Document,
+    Mode,
+    Netns,
+    Note,
+    Pid,
+    Podman,
+    Port,
+    Route,
+    Tap,
+)
+from reconciler.manifest.position import Position, Problem
+
+__all__ = [
+    "Attach",
+    "Bridge",
+    "Container",
+    "Docker",
+    "Document",
+    "Mode",
+    "Netns",
+    "Note",
+    "Pid",
+    "Podman",
+    "Port",
+    "Position",
+    "Problem",
+    "Route",
+    "Tap",
+    "json_schema",
+    "load",
+    "loads",
+]
+
+
+def load(paths: Sequence[str | Path], *, stdin: TextIO | None = None) -> Document:
+    """The Document that the files at `paths` make together; a directory stands for its *.yaml, `-` for `stdin`.
+
+    Raises ManifestError with every problem there is.
+    """
+    names = files.expand(paths)
+    texts, problems = [], []
+    for name in names:
+        text = files.contents(name, stdin)
+        if isinstance(text, Problem):
+            problems.append(text)
+        else:
+            texts.append(("<stdin>" if name == files.STDIN else name, text))
+    return _document(texts, problems)
+
+
+def loads(text: str | bytes, filename: str = "<string>") -> Document:
+    """The Document that `text` makes. Raises ManifestError with every problem there is."""
+    return _document([(filename, text)], [])
+
+
+def _document(texts: Iterable[tuple[str, str | bytes]], problems: list[Problem]) -> Document:
+    from reconciler.manifest.resolve import resolve
+
+    merged = files.merge(texts)
+    tree = merged.tree
+    document = None
+    if tree.value or not tree.problems:
+        model = files.shaped(merged)
+        if model is not None:
+            so_far, tree.problems = tree.problems, []
+            document = resolve(model, merged)
+            consequences = merged.consequences() if merged.blemished else set()
+            tree.problems = so_far + [
+                problem for problem in tree.problems if (problem.position.file, problem.position.line) not in consequences
+            ]
+    problems += tree.problems
+    if problems or document is None:
+        raise ManifestError(sorted(set(problems)))
+    return document
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the file."""
+    from reconciler.manifest.model import FileModel
+
+    schema = FileModel.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema

@@ -1,0 +1,186 @@
+"""Observe, apply, verify, undo: where plans meet a kernel.
+
+Events, flags and files are none of its business. It knows a Kernel by two verbs, and there are two of them: the live one
+(reconciler.kernel.live) and the model (reconciler.kernel.model).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from reconciler import host_rules
+from reconciler.core.messages import Failure, Outcome, Request, Scope, Snapshot
+from reconciler.core.plan import Action, Plan, Step, schedule
+from reconciler.core.planner import Policy
+from reconciler.core.planner import plan as make_plan
+from reconciler.core.resource import Key, State
+from reconciler.errors import ConflictError, ReconcileError, RefusedError, RolledBackError
+from reconciler.kinds import Chain, Sysctl, decode
+from reconciler.kinds.marks import table_name
+
+ROUNDS = 3
+"""How often apply and undo look again and mend, before they give up on reaching rest."""
+
+Progress = Callable[[int, int], None]
+"""Called with (requests done, requests in all)."""
+
+
+class Kernel(Protocol):
+    """A kernel, by what it shows and what it takes."""
+
+    def observe(self, scope: Scope) -> Snapshot:
+        """What is there now. Raises ReconcileError rather than answer in part."""
+        ...
+
+    def submit(
+        self, requests: Sequence[Request], on_progress: Callable[[int], None] | None = None
+    ) -> Outcome:
+        """Do `requests` in order, and stop after the first that fails."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What was found, and what the wish came to when looked at from there (reconciler.host_rules)."""
+
+    found: State
+    desired: State
+
+
+def scope_of(desired: State, owner: str) -> Scope:
+    """What has to be looked at to plan for `desired`."""
+    keys = desired.resources
+    named = {key.namespace for key in keys if key.namespace}
+    outer = {key.name for item in keys.values() for key in item.inside() if key.space == "netns"}
+    sysctls = {(item.namespace, item.name) for item in keys.values() if isinstance(item, Sysctl)}
+    return Scope(frozenset(named | outer), frozenset(sysctls), frozenset({table_name(owner)}))
+
+
+def look(kernel: Kernel, desired: State, owner: str) -> View:
+    """Observes, and completes the wish with what depends on the host it is for."""
+    scope = scope_of(desired, owner)
+    snapshot = kernel.observe(scope)
+    more = host_rules.sysctls(desired, snapshot)
+    if more - scope.sysctls:
+        snapshot = kernel.observe(replace(scope, sysctls=scope.sysctls | more))
+    return View(decode(snapshot), host_rules.complete(desired, snapshot))
+
+
+def plan(kernel: Kernel, desired: State, owner: str, policy: Policy = Policy()) -> tuple[Plan, View]:
+    """The plan from what is there to `desired`, and what it rests on."""
+    view = look(kernel, desired, owner)
+    return make_plan(view.desired, view.found, owner, policy), view
+
+
+def apply(
+    kernel: Kernel,
+    desired: State,
+    first: Plan,
+    before: State,
+    policy: Policy = Policy(),
+    progress: Progress | None = None,
+) -> int:
+    """Performs `first`, then looks and mends until the plan is empty.
+
+    `before` is the state that the plan rests on, to which everything is brought back if a step fails. Returns the number of
+    requests sent. Raises ConflictError before anything is done, RolledBackError when a step failed and all is as before,
+    RefusedError when not even that could be reached.
+    """
+    if first.conflicts:
+        raise ConflictError("\n".join(map(str, first.conflicts)))
+    todo, sent, touched = first, 0, set[Key]()
+    for _ in range(ROUNDS):
+        outcome = perform(kernel, todo.steps, progress)
+        sent += outcome.attempted
+        touched |= {step.key for step in todo.steps}
+        if outcome.failures:
+            why = explain(outcome.failures[0], todo.steps)
+            _roll_back(kernel, before, first.owner, why, touched, made(todo.steps, outcome))
+        todo, _view = plan(kernel, desired, first.owner, policy)
+        if not todo.steps:
+            return sent
+    labels = ", ".join(step.subject.label for step in todo.steps[:5])
+    why = f"it does not come to rest, something keeps changing: {labels}"
+    _roll_back(kernel, before, first.owner, why, touched)
+    raise AssertionError("unreachable")
+
+
+def perform(kernel: Kernel, steps: Sequence[Step], progress: Progress | None = None) -> Outcome:
+    """Sends what `steps` say. The positions in the Outcome are those of `schedule(steps).requests`."""
+    requests = schedule(steps).requests
+    if not requests:
+        return Outcome(frozenset(), 0)
+    total = len(requests)
+    return kernel.submit(requests, None if progress is None else lambda done: progress(done, total))
+
+
+def made(steps: Sequence[Step], outcome: Outcome) -> frozenset[Key]:
+    """The keys of what came to be, in part at least. If its mark was not among what was done, only we know that it is ours."""
+    positions = schedule(steps).steps
+    done = (steps[positions[position]] for position in outcome.done)
+    return frozenset(step.key for step in done if step.action is Action.CREATE)
+
+
+def explain(failure: Failure, steps: Sequence[Step]) -> str:
+    """The failure as a sentence that names the thing it is about, and where the file asks for it."""
+    step = steps[schedule(steps).steps[failure.position]]
+    place = f"{step.origin.position}: " if step.origin.position else ""
+    name = errno.errorcode.get(failure.errno, "")
+    said = failure.message + (f" ({name})" if name and name not in failure.message else "")
+    return f"{place}cannot {step.action} {step.subject.label}: {said}"
+
+
+def _roll_back(
+    kernel: Kernel, before: State, owner: str, why: str, touched: Set[Key], made: Set[Key] = frozenset()
+) -> None:
+    """Raises: RolledBackError if the state before is reached, RefusedError if it is not."""
+    try:
+        left = undo(kernel, before, owner, touched, made)
+    except ReconcileError as error:
+        raise RefusedError(f"{why}\nand undoing it failed, so it is half done: {error}") from error
+    if left:
+        labels = "\n".join(f"  {step.action} {step.subject.label}" for step in left)
+        raise RefusedError(f"{why}\nand undoing it failed, so it is half done. Left to undo:\n{labels}")
+    raise RolledBackError(f"{why}\nWhat had been done was undone: the host is as it was before.")
+
+
+def undo(
+    kernel: Kernel, before: State, owner: str, touched: Set[Key] | None = None, made: Set[Key] = frozenset()
+) -> tuple[Step, ...]:
+    """Brings everything of `owner` back to the state `before`. Returns the steps that could not be done.
+
+    The inverse is planned from what is there, not replayed from what was meant: after a failure the two are not the same. Of
+    what is foreign only what we `touched` is brought back (None: all of it): the rest may have changed since by other hands.
+    What we have `made` is ours, marked or not.
+    """
+    target = State(
+        {
+            key: item
+            for key, item in before.resources.items()
+            if (touched is None or key in touched or item.owner == owner) and not _cannot_be_made_again(item)
+        }
+    )
+    for _ in range(ROUNDS):
+        scope = scope_of(target, owner)
+        found = decode(kernel.observe(scope))
+        keep = {key for key, item in before.resources.items() if _cannot_be_made_again(item)}
+        seen = State(
+            {
+                key: replace(item, owner=owner) if key in made and item.owner is None else item
+                for key, item in found.resources.items()
+                if key not in keep
+            }
+        )
+        back = make_plan(target, seen, owner, Policy(adopt=True))
+        if not back.steps:
+            return ()
+        perform(kernel, back.steps)
+    return back.steps
+
+
+def _cannot_be_made_again(item: object) -> bool:
+    """A chain whose rules an older version wrote: what is there in its stead is newer, and stays."""
+    return isinstance(item, Chain) and len(item.body) != len(item.rules)

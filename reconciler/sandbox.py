@@ -1,0 +1,148 @@
+"""The sandbox: the world around a host, small, in namespaces.
+
+The calling process is to be in scratch namespaces (reconciler.scratch) and plays the host. Around it come a gateway, whose bridge is the LAN, and a
+client on that LAN, each a network namespace. What the file names as uplinks, and host addresses that it publishes on, are there too:
+
+    sandbox-client ──┐
+                     ├── lan (bridge of sandbox-gateway) ── eth0 of the host
+    uplinks' far ends┘
+
+The world is made with the same Requests as everything else, through the same transport.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_interface
+
+from reconciler.core.messages import (
+    HOST,
+    Attributes,
+    CreateNamespace,
+    Index,
+    IPAddress,
+    IPInterface,
+    NamespaceFd,
+    Netlink,
+    Request,
+)
+from reconciler.kinds.address import AF_INET, AF_INET6, IFA_F_NODAD
+from reconciler.kinds.links import set_link
+from reconciler.kinds.route import RT_TABLE_MAIN, RTN_UNICAST
+from reconciler.manifest import Document
+
+GATEWAY, CLIENT = "sandbox-gateway", "sandbox-client"
+_MARK = "sandbox"
+_SUBNETS4 = tuple(map(IPv4Network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "10.254.254.0/24")))
+"""For documentation (RFC 5737), and one more: the first that the file does not use is the LAN."""
+_SUBNETS6 = tuple(map(IPv6Network, ("2001:db8:5a::/64", "2001:db8:5b::/64")))
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where everything is. Addresses are (IPv4, IPv6)."""
+
+    uplink: str
+    gateway: tuple[IPInterface, IPInterface]
+    host: tuple[IPInterface, IPInterface]
+    client: tuple[IPInterface, IPInterface]
+    others: tuple[IPAddress, ...]
+    """Further addresses of the host, which the file publishes on or translates to."""
+
+
+def world(document: Document) -> World:
+    """The world for `document`: a LAN that its subnets leave free, and the host addresses that it speaks of."""
+    used = [address.network for bridge in document.bridges for address in bridge.addresses]
+    four = next(net for net in _SUBNETS4 if not any(net.version == one.version and net.overlaps(one) for one in used))
+    six = next(net for net in _SUBNETS6 if not any(net.version == one.version and net.overlaps(one) for one in used))
+
+    def at(number: int) -> tuple[IPInterface, IPInterface]:
+        return ip_interface(f"{four[number]}/{four.prefixlen}"), ip_interface(f"{six[number]}/{six.prefixlen}")
+
+    uplinks = {name for bridge in document.bridges for name in bridge.uplinks}
+    own = "eth0" if "eth0" not in uplinks else "lan0"
+    return World(own, at(1), at(2), at(3), tuple(_host_addresses(document)))
+
+
+def _host_addresses(document: Document) -> list[IPAddress]:
+    bridges = {address.ip for bridge in document.bridges for address in bridge.addresses}
+    spoken_of = [address for bridge in document.bridges for address in bridge.snat]
+    spoken_of += [
+        port.host_ip
+        for bridge in document.bridges
+        for container in bridge.containers
+        for port in container.ports
+        if port.host_ip is not None
+    ]
+    return [
+        address
+        for address in dict.fromkeys(spoken_of)
+        if not (address.is_loopback or address.is_unspecified or address in bridges)
+    ]
+
+
+def requests(document: Document, around: World) -> Iterator[Request]:
+    """What makes the world, in a fresh scratch namespace."""
+    for namespace in (GATEWAY, CLIENT):
+        yield CreateNamespace(namespace, _MARK)
+    bridge = Attributes.of(IFLA_IFNAME="lan", IFLA_LINKINFO=Attributes.of(IFLA_INFO_KIND="bridge"))
+    yield Netlink(GATEWAY, "RTM_NEWLINK", ("create", "excl"), (), bridge)
+    yield from set_link(GATEWAY, "lan", up=True)
+    yield from _cable(CLIENT, "eth0", "client")
+    yield from _cable(HOST, around.uplink, "host")
+    uplinks = dict.fromkeys(name for one in document.bridges for name in one.uplinks)
+    for number, name in enumerate(uplinks):
+        yield from _cable(HOST, name, f"uplink{number}")
+    for address in around.gateway:
+        yield _address(GATEWAY, "lan", address)
+    for address in around.client:
+        yield _address(CLIENT, "eth0", address)
+    for address in around.host:
+        yield _address(HOST, around.uplink, address)
+        yield _route(CLIENT, "eth0", None, address.ip)
+    for other in around.others:
+        yield _address(HOST, around.uplink, ip_interface(other))
+        yield _route(CLIENT, "eth0", other, _of_version(around.host, other.version).ip)
+        yield _route(GATEWAY, "lan", other, _of_version(around.host, other.version).ip)
+    for gateway in around.gateway:
+        yield _route(HOST, around.uplink, None, gateway.ip)
+
+
+def _of_version(pair: tuple[IPInterface, IPInterface], version: int) -> IPInterface:
+    return pair[0] if version == 4 else pair[1]
+
+
+def _cable(namespace: str, name: str, port: str) -> Iterator[Request]:
+    """A link in `namespace` that leads to the port `port` of the LAN."""
+    peer = Attributes.of(IFLA_IFNAME=name, IFLA_NET_NS_FD=NamespaceFd(namespace))
+    info = Attributes.of(IFLA_INFO_KIND="veth", IFLA_INFO_DATA=Attributes.of(VETH_INFO_PEER=peer))
+    body = Attributes.of(IFLA_IFNAME=port, IFLA_LINKINFO=info)
+    yield Netlink(GATEWAY, "RTM_NEWLINK", ("create", "excl"), (), body)
+    yield from set_link(GATEWAY, port, up=True, IFLA_MASTER=Index("lan"))
+    yield from set_link(namespace, name, up=True)
+
+
+def _address(namespace: str, link: str, address: IPInterface) -> Request:
+    v6 = address.version == 6
+    header = (
+        ("family", AF_INET6 if v6 else AF_INET),
+        ("prefixlen", address.network.prefixlen),
+        ("index", Index(link)),
+    )
+    flags = IFA_F_NODAD if v6 else None
+    body = Attributes.of(IFA_LOCAL=str(address.ip), IFA_ADDRESS=str(address.ip), IFA_FLAGS=flags)
+    return Netlink(namespace, "RTM_NEWADDR", ("create", "excl"), header, body)
+
+
+def _route(namespace: str, link: str, to: IPAddress | None, via: IPAddress) -> Request:
+    """To one address, or (None) everywhere."""
+    header = (
+        ("family", AF_INET if via.version == 4 else AF_INET6),
+        ("dst_len", 0 if to is None else to.max_prefixlen),
+        ("table", RT_TABLE_MAIN),
+        ("proto", 4),  # RTPROT_STATIC
+        ("type", RTN_UNICAST),
+    )
+    body = Attributes.of(RTA_DST=None if to is None else str(to), RTA_GATEWAY=str(via), RTA_OIF=Index(link))
+    return Netlink(namespace, "RTM_NEWROUTE", ("create", "excl"), header, body)
