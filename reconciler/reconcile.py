@@ -18,7 +18,7 @@ from reconciler.core.planner import Policy
 from reconciler.core.planner import plan as make_plan
 from reconciler.core.resource import Key, State
 from reconciler.errors import ConflictError, ReconcileError, RefusedError, RolledBackError
-from reconciler.kinds import Chain, Sysctl, decode
+from reconciler.kinds import Chain, Sysctl, Veth, decode
 from reconciler.kinds.marks import table_name
 
 ROUNDS = 3
@@ -176,11 +176,15 @@ def undo(
         )
         back = make_plan(target, seen, owner, Policy(adopt=True))
         if not back.steps:
-            return ()
+            lost = (item for key, item in before.resources.items() if _cannot_be_made_again(item))
+            return tuple(Step(None, item) for item in lost if item.key not in found.resources)
         perform(kernel, back.steps)
     return back.steps
 
 
 def _cannot_be_made_again(item: object) -> bool:
-    """A chain whose rules an older version wrote: what is there in its stead is newer, and stays."""
-    return isinstance(item, Chain) and len(item.body) != len(item.rules)
+    """A chain whose rules an older version wrote: what is there in its stead is newer, and stays. A veth into a namespace
+    that no file names any more: what was inside of that was not seen."""
+    if isinstance(item, Chain):
+        return len(item.body) != len(item.rules)
+    return isinstance(item, Veth) and item.peer is None

@@ -36,13 +36,19 @@ def apply(kernel: Kernel, wish: State, owner: str = OWNER) -> int:
 
 
 def follows_its_ports(kernel: ModelKernel, wish: State) -> bool:
-    """Whether a bridge has the MTU that is wanted, but by its ports: the kernel does not show that it will leave it with them.
+    """Whether a bridge that is to have an MTU has it from its ports so far, which the kernel does not show.
 
-    It takes a second look to see it (reconcile.apply looks until there is nothing left to do).
+    It may then leave it with them, and take a second look to mend (reconcile.apply looks until there is nothing left to do).
     """
     bridges = (item for item in wish.resources.values() if isinstance(item, Bridge) and item.mtu)
     links = kernel.network.namespaces[HOST].links
-    return any((link := links.get(item.name)) and link.mtu_of_ports and link.mtu == item.mtu for item in bridges)
+    return any((link := links.get(item.name)) and link.mtu_of_ports for item in bridges)
+
+
+def reaches_into_a_process(document: dict[str, Any]) -> bool:
+    """Whether a container is given by its pid. Once no file names it, nobody can see into it: what was there is not known."""
+    containers = (inner for bridge in document["bridges"].values() for inner in bridge.get("containers", {}).values())
+    return any("pid" in container.get("attach", {}) for container in containers)
 
 
 def without_switches(text: str, *, ports: bool = True) -> str:
