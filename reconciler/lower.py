@@ -40,6 +40,10 @@ class _Lowering:
     def table(self) -> str:
         return table_name(self.owner)
 
+    @property
+    def bridge_table(self) -> str:
+        return table_name(self.owner, "bridge")
+
     def add(self, origin: Origin, *resources: Resource) -> None:
         for resource in resources:
             if resource.key not in self.resources:
@@ -53,18 +57,17 @@ class _Lowering:
         *match: object,
         data: tuple[object, ...] = (),
         comment: str = "",
-        waits_for: tuple[Key, ...] = (),
+        table: str | None = None,
     ) -> None:
         self.add(
             origin,
             Element(
                 owner=self.owner,
-                table=self.table,
+                table=table or self.table,
                 set=set,
                 match=tuple(map(str, match)),
                 data=tuple(map(str, data)),
                 comment=_comment(comment),
-                waits_for=waits_for,
             ),
         )
 
@@ -79,6 +82,8 @@ def lower(document: Document, host_id: str = "") -> State:
     forwarding(work, document)
     if document.bridges:
         work.add(Origin(), *skeleton(work.owner, work.table))
+    if any(map(_keeps_apart, document.bridges)):
+        work.add(Origin(), *skeleton(work.owner, work.bridge_table))
     for bridge in document.bridges:
         lower_bridge(work, bridge)
     for bridge in document.bridges:
@@ -112,10 +117,10 @@ def lower_bridge(work: _Lowering, bridge: BridgeNode) -> None:
             owner=work.owner,
             name=bridge.name,
             mtu=bridge.mtu,
-            mac=bridge.mac,
+            mac=bridge_mac(work, bridge) if _keeps_apart(bridge) else bridge.mac,
             stp=bridge.stp,
             uplinks=tuple(sorted(bridge.uplinks)),
-            birth_mac=derived_mac(work.host_id, work.owner, bridge.name),
+            birth_mac=bridge_mac(work, bridge),
         ),
     )
     for address in bridge.addresses:
@@ -164,11 +169,16 @@ def lower_container(work: _Lowering, bridge: BridgeNode, container: Container) -
         link = host_link_name(work.owner, bridge.name, container.name)
         target = lower_veth(work, bridge, container, link)
     nat = bridge.mode in (Mode.NAT, Mode.ROUTED)
-    isolated = not bridge.icc and not nat
+    isolated = bridge.mode is Mode.ISOLATED and not bridge.icc
     work.add(
         origin,
         BridgePort(owner=work.owner, link=link, bridge=bridge.name, hairpin=nat, isolated=isolated),
     )
+    if _keeps_apart(bridge):
+        comment = f"{bridge.name}/{container.name}"
+        work.element(origin, "private_ports", link, comment=comment, table=work.bridge_table)
+        gateway = bridge_mac(work, bridge)
+        work.element(origin, "private", link, gateway, comment=comment, table=work.bridge_table)
     if bridge.mode is Mode.BRIDGED:
         for address in container.addresses:
             work.element(
@@ -340,6 +350,11 @@ def merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield current
 
 
+def _keeps_apart(bridge: BridgeNode) -> bool:
+    """Whether containers are kept from each other and still reach each other's published ports, which the port flag cannot do."""
+    return not bridge.icc and bridge.mode in (Mode.NAT, Mode.ROUTED)
+
+
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
@@ -360,6 +375,11 @@ def derived_mac(*names: str) -> str:
     """A MAC that is the same whenever the names are: neighbours' ARP entries outlive a restart. Locally administered, unicast."""
     first, *rest = _digest("mac", *names)[:6]
     return ":".join(f"{byte:02x}" for byte in ((first & 0xFC) | 0x02, *rest))
+
+
+def bridge_mac(work: _Lowering, bridge: BridgeNode) -> str:
+    """The MAC that a bridge is born with: the host is part of it, since two hosts of one LAN may have files alike."""
+    return bridge.mac or derived_mac(work.host_id, work.owner, bridge.name)
 
 
 def host_link_name(owner: str, bridge: str, container: str) -> str:

@@ -19,7 +19,7 @@ from reconciler.core.planner import plan as make_plan
 from reconciler.core.resource import Key, State
 from reconciler.errors import ConflictError, ReconcileError, RefusedError, RolledBackError
 from reconciler.kinds import Chain, Sysctl, Veth, decode
-from reconciler.kinds.marks import table_name
+from reconciler.kinds.marks import tables
 
 ROUNDS = 3
 """How often apply and undo look again and mend, before they give up on reaching rest."""
@@ -56,7 +56,7 @@ def scope_of(desired: State, owner: str) -> Scope:
     named = {key.namespace for key in keys if key.namespace}
     outer = {key.name for item in keys.values() for key in item.inside() if key.space == "netns"}
     sysctls = {(item.namespace, item.name) for item in keys.values() if isinstance(item, Sysctl)}
-    return Scope(frozenset(named | outer), frozenset(sysctls), frozenset({table_name(owner)}))
+    return Scope(frozenset(named | outer), frozenset(sysctls), tables(owner))
 
 
 def look(kernel: Kernel, desired: State, owner: str) -> View:

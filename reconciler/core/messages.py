@@ -122,7 +122,7 @@ class Nft:
 
 @dataclass(frozen=True, slots=True)
 class NftElement:
-    """Add or delete one element, `text` being what stands between the braces. Kept apart from Nft so that a transport can
+    """Add or delete one element of a set or map of `table` (as `inet filter`), `text` being what stands between the braces. Kept apart from Nft so that a transport can
     put ten thousand of them into one command."""
 
     verb: Literal["add", "delete"]
@@ -258,7 +258,7 @@ class ForwardChain:
 class Snapshot:
     """What was there. A namespace that does not exist is not in `namespaces`, a table that does not exist not in `tables`.
 
-    `tables` maps the name of an inet table to the objects of its listing, as `nft -j list table` has them (each a
+    `tables` maps a table (as `inet filter`) to the objects of its listing, as `nft -j list table` has them (each a
     mapping of one key). `address_protocols` is False on kernels without IFA_PROTO.
     """
 
@@ -274,7 +274,7 @@ class Scope:
     """What to look at.
 
     All named namespaces are always looked at (what we made there is to be found even when no file names it any more), besides the
-    host and the `namespaces` given, which need not exist. `sysctls` are (namespace, name). `tables` are names of inet tables.
+    host and the `namespaces` given, which need not exist. `sysctls` are (namespace, name). `tables` are as `inet filter`.
     """
 
     namespaces: frozenset[str] = frozenset()

@@ -57,9 +57,9 @@ class Nftables:
         self._context = None
 
     def table(self, name: str) -> tuple[Mapping[str, Any], ...] | None:
-        """The objects of the inet table `name` as `nft -j list table` has them, None if there is no such
+        """The objects of the table `name` (as `inet filter`) as `nft -j list table` has them, None if there is no such
         table."""
-        status, output, error = self._list(f"list table inet {name}")
+        status, output, error = self._list(f"list table {name}")
         if status == 0:
             return _objects(output)
         if _errno(error) == errno.ENOENT:
@@ -115,7 +115,7 @@ class Nftables:
         The only place where libnftables is called; in a read-only run it sees nothing that is not a
         listing.
         """
-        if self._meter.read_only and not re.fullmatch(r"list (table inet [\w./-]+|chains)", command):
+        if self._meter.read_only and not re.fullmatch(r"list (table [a-z]+ [\w./-]+|chains)", command):
             self._meter.write("NFT_WRITE")
         if self._context is None:
             self._context = _context()
@@ -157,7 +157,7 @@ def _command(requests: Sequence[Nft | NftElement]) -> tuple[str, list[int]]:
             lead = ", "
         else:
             lead = (" }" if group else "") + ("; " if starts else "")
-            lead += f"{current[0]} element inet {current[1]} {current[2]} {{ " if current else ""
+            lead += f"{current[0]} element {current[1]} {current[2]} {{ " if current else ""
         group = current
         starts.append(length + len(lead.encode()))
         pieces.append(lead + request.text)

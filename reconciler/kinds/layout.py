@@ -236,5 +236,36 @@ CHAINS: tuple[ChainLayout, ...] = (
     ),
 )
 
-RULES = {rule.comment: rule for chain in CHAINS for rule in chain.rules}
+BRIDGE_SETS = (
+    SetLayout("private", ("ifname", "ether_addr")),
+    SetLayout("private_ports", ("ifname",)),
+)
+BRIDGE_CHAINS = (
+    ChainLayout(
+        "prerouting",
+        # Before br_netfilter (0), which would make a frame to the gateway one to a neighbour.
+        ("filter", "prerouting", "-200", "accept"),
+        (
+            Rule(
+                "iifname @private_ports ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 "
+                "iifname . ether daddr != @private drop",
+                "icc: false: to the gateway, and to nobody else",
+            ),
+        ),
+    ),
+    ChainLayout(
+        "forward",
+        ("filter", "forward", "-200", "accept"),
+        (
+            Rule(
+                "iifname @private_ports oifname @private_ports ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 drop",
+                "icc: false: nor to all",
+            ),
+        ),
+    ),
+)
+"""A second table, of family bridge, for `icc: false` where ports can be published. The kernel's own port flag, `isolated`, is not enough there: with
+br_netfilter on, a frame to a published port of a neighbour is bridged to it (br_nf_pre_routing_finish), which the flag forbids."""
+
+RULES = {rule.comment: rule for chain in (*CHAINS, *BRIDGE_CHAINS) for rule in chain.rules}
 """Every rule by its comment: how a rule read back from the kernel gets its text."""

@@ -16,11 +16,10 @@ from typing import Any, ClassVar, Self
 
 from reconciler.core.messages import HOST, FlushConntrack, Nft, NftElement, Request, Snapshot
 from reconciler.core.resource import Key, Resource, Stage
-from reconciler.kinds.layout import CHAINS, PUBLISHING, RULES, SETS, Rule
+from reconciler.kinds.layout import BRIDGE_CHAINS, BRIDGE_SETS, CHAINS, PUBLISHING, RULES, SETS, Rule
 from reconciler.kinds.marks import owner_of_table
 
-_FAMILY = "inet"
-_TYPES = {item.name: item.type for item in SETS}
+_TYPES = {item.name: item.type for item in (*SETS, *BRIDGE_SETS)}
 
 
 def table_key(name: str) -> Key:
@@ -34,7 +33,7 @@ def set_key(table: str, name: str) -> Key:
 
 
 def _objects(snapshot: Snapshot, *kinds: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """(owner, kind, object) of those objects in our tables that are of one of `kinds`. Leniently: what has another shape is passed over."""
+    """(owner, table, object) of those objects in our tables that are of one of `kinds`. Leniently: what has another shape is passed over."""
     for name, listing in snapshot.tables.items():
         owner = owner_of_table(name)
         if owner is None:
@@ -43,7 +42,7 @@ def _objects(snapshot: Snapshot, *kinds: str) -> Iterator[tuple[str, str, Mappin
             for kind in kinds:
                 body = item.get(kind)
                 if isinstance(body, Mapping):
-                    yield owner, kind, body
+                    yield owner, name, body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +58,7 @@ class _NftResource(Resource):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table(_NftResource):
-    """A table of family inet."""
+    """A table; `name` is with its family, as `inet reconciler`."""
 
     name: str
 
@@ -74,13 +73,13 @@ class Table(_NftResource):
         return f"nftables table {self.name}"
 
     def create(self) -> Iterator[Request]:
-        yield Nft(f"add table {_FAMILY} {self.name}")
+        yield Nft(f"add table {self.name}")
 
     def update(self, found: Self) -> Iterator[Request]:
         return iter(())
 
     def delete(self) -> Iterator[Request]:
-        yield Nft(f"delete table {_FAMILY} {self.name}")
+        yield Nft(f"delete table {self.name}")
 
     @classmethod
     def decode(cls, snapshot: Snapshot) -> Iterator[Table]:
@@ -117,20 +116,20 @@ class Set(_NftResource):
         types = " . ".join(self.type) + (" : " + " . ".join(self.data) if self.data else "")
         flags = f"flags {', '.join(self.flags)}; " if self.flags else ""
         noun = "map" if self.data else "set"
-        yield Nft(f"add {noun} {_FAMILY} {self.table} {self.name} {{ type {types}; {flags}}}")
+        yield Nft(f"add {noun} {self.table} {self.name} {{ type {types}; {flags}}}")
 
     def update(self, found: Self) -> Iterator[Request]:
         return iter(())
 
     def delete(self) -> Iterator[Request]:
-        yield Nft(f"delete {'map' if self.data else 'set'} {_FAMILY} {self.table} {self.name}")
+        yield Nft(f"delete {'map' if self.data else 'set'} {self.table} {self.name}")
 
     @classmethod
     def decode(cls, snapshot: Snapshot) -> Iterator[Set]:
-        for owner, _, item in _objects(snapshot, "set", "map"):
+        for owner, table, item in _objects(snapshot, "set", "map"):
             yield cls(
                 owner=owner,
-                table=str(item.get("table")),
+                table=table,
                 name=str(item.get("name")),
                 type=_strings(item.get("type")),
                 data=_strings(item.get("map")),
@@ -175,29 +174,29 @@ class Chain(_NftResource):
         if self.hook:
             type, hook, priority, policy = self.hook
             spec = f" {{ type {type} hook {hook} priority {priority}; policy {policy}; }}"
-        yield Nft(f"add chain {_FAMILY} {self.table} {self.name}{spec}")
+        yield Nft(f"add chain {self.table} {self.name}{spec}")
         yield from self._fill()
 
     def update(self, found: Self) -> Iterator[Request]:
-        yield Nft(f"flush chain {_FAMILY} {self.table} {self.name}")
+        yield Nft(f"flush chain {self.table} {self.name}")
         yield from self._fill()
 
     def delete(self) -> Iterator[Request]:
-        yield Nft(f"flush chain {_FAMILY} {self.table} {self.name}")
-        yield Nft(f"delete chain {_FAMILY} {self.table} {self.name}")
+        yield Nft(f"flush chain {self.table} {self.name}")
+        yield Nft(f"delete chain {self.table} {self.name}")
 
     def _fill(self) -> Iterator[Request]:
         for rule in self.body:
-            yield Nft(f'add rule {_FAMILY} {self.table} {self.name} {rule.text} comment "{rule.comment}"')
+            yield Nft(f'add rule {self.table} {self.name} {rule.text} comment "{rule.comment}"')
 
     @classmethod
     def decode(cls, snapshot: Snapshot) -> Iterator[Chain]:
         rules: dict[tuple[str, str], list[str]] = {}
-        for _, _, item in _objects(snapshot, "rule"):
-            place = str(item.get("table")), str(item.get("chain"))
+        for _, table, item in _objects(snapshot, "rule"):
+            place = table, str(item.get("chain"))
             rules.setdefault(place, []).append(str(item.get("comment", "")))
-        for owner, _, item in _objects(snapshot, "chain"):
-            table, name = str(item.get("table")), str(item.get("name"))
+        for owner, table, item in _objects(snapshot, "chain"):
+            name = str(item.get("name"))
             hook = ("type", "hook", "prio", "policy")
             yield cls(
                 owner=owner,
@@ -295,19 +294,20 @@ class Element(_NftResource):
 
     @classmethod
     def decode(cls, snapshot: Snapshot) -> Iterator[Element]:
-        for owner, _, item in _objects(snapshot, "set", "map"):
-            table, name = str(item.get("table")), str(item.get("name"))
+        for owner, table, item in _objects(snapshot, "set", "map"):
+            name = str(item.get("name"))
             for element in item.get("elem", ()):
                 match, data, comment = _element(element, is_map="map" in item)
                 yield cls(owner=owner, table=table, set=name, match=match, data=data, comment=comment)
 
 
 def skeleton(owner: str, table: str) -> Iterator[Resource]:
-    """The table as reconciler.kinds.layout has it, with no element in it."""
+    """The table as reconciler.kinds.layout has it for its family, with no element in it."""
+    sets, chains = (BRIDGE_SETS, BRIDGE_CHAINS) if table.startswith("bridge ") else (SETS, CHAINS)
     yield Table(owner=owner, name=table)
-    for item in SETS:
+    for item in sets:
         yield Set(owner=owner, table=table, name=item.name, type=item.type, data=item.data, flags=item.flags)
-    for chain in CHAINS:
+    for chain in chains:
         yield Chain.of(owner, table, chain.name, chain.hook, chain.rules)
 
 
@@ -354,5 +354,8 @@ def _value(value: Any) -> str:
 
 
 def _canonical(text: str) -> str:
-    """An IPv6 address as ipaddress spells it; anything else as it is."""
-    return str(ip_address(text)) if ":" in text else text
+    """An IPv6 address as ipaddress spells it; anything else, such as a MAC, as it is."""
+    try:
+        return str(ip_address(text)) if "::" in text or text.count(":") == 7 else text
+    except ValueError:
+        return text

@@ -28,7 +28,7 @@ def request_text(request: Request) -> str:
         case Nft():
             return f"nft {request.text}"
         case NftElement():
-            return f"nft {request.verb} element inet {request.table} {request.set} {{ {request.text} }}"
+            return f"nft {request.verb} element {request.table} {request.set} {{ {request.text} }}"
         case WriteSysctl():
             return _within(request.namespace, f"sysctl -w {request.name}={request.value}")
         case CreateNamespace():

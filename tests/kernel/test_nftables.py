@@ -23,13 +23,13 @@ TABLE = [
 
 def element(port: int, *, verb: str = "add", target: str = "10.0.0.2") -> NftElement:
     if verb == "delete":
-        return NftElement("delete", "t", "m", f"tcp . {port}")
-    return NftElement("add", "t", "m", f'tcp . {port} comment "käse {port}" : {target} . 80')
+        return NftElement("delete", "inet t", "m", f"tcp . {port}")
+    return NftElement("add", "inet t", "m", f'tcp . {port} comment "käse {port}" : {target} . 80')
 
 
 def test_a_listing_has_elements_and_rules_with_their_comments(kernel: LiveKernel) -> None:
     do(kernel, *TABLE, element(8080))
-    listing = look(kernel, "t").tables["t"]
+    listing = look(kernel, "inet t").tables["inet t"]
     assert [next(iter(item)) for item in listing] == ["table", "map", "chain", "rule"]
     (((key, data),),) = (item["map"]["elem"] for item in listing if "map" in item)
     assert key["elem"] == {"val": {"concat": ["tcp", 8080]}, "comment": "käse 8080"}
@@ -39,7 +39,7 @@ def test_a_listing_has_elements_and_rules_with_their_comments(kernel: LiveKernel
 
 def test_a_table_that_is_not_there_is_not_in_the_snapshot(kernel: LiveKernel) -> None:
     do(kernel, *TABLE)
-    assert list(look(kernel, "t", "u").tables) == ["t"]
+    assert list(look(kernel, "inet t", "inet u").tables) == ["inet t"]
 
 
 def test_forward_chains_of_all_tables_are_told(kernel: LiveKernel) -> None:
@@ -49,15 +49,15 @@ def test_forward_chains_of_all_tables_are_told(kernel: LiveKernel) -> None:
     )
     do(kernel, *TABLE)
     expected = {ForwardChain("inet", "t", "c", "drop"), ForwardChain("ip", "docker", "f", "accept")}
-    assert set(look(kernel, "t").forward_chains) == expected
+    assert set(look(kernel, "inet t").forward_chains) == expected
     assert look(kernel).forward_chains == ()
 
 
 def test_what_others_change_is_seen(kernel: LiveKernel) -> None:
     do(kernel, *TABLE)
-    look(kernel, "t")
+    look(kernel, "inet t")
     subprocess.run(["nft", "flush ruleset"], check=True)
-    assert look(kernel, "t").tables == {}
+    assert look(kernel, "inet t").tables == {}
     do(kernel, *TABLE, element(1))
 
 
@@ -74,7 +74,7 @@ def test_adjacent_requests_are_done_together_or_not_at_all(kernel: LiveKernel) -
     (failure,) = outcome.failures
     assert (failure.position, failure.errno, failure.message) == (2, errno.EEXIST, "File exists")
     assert (set(outcome.done), outcome.attempted) == ({0}, 4)
-    (elements,) = (item["map"]["elem"] for item in look(kernel, "t").tables["t"] if "map" in item)
+    (elements,) = (item["map"]["elem"] for item in look(kernel, "inet t").tables["inet t"] if "map" in item)
     assert len(elements) == 1
 
 
@@ -90,7 +90,7 @@ def test_the_request_that_nft_points_at_is_the_failure(kernel: LiveKernel, posit
 def test_an_update_deletes_and_adds_in_one_transaction(kernel: LiveKernel) -> None:
     do(kernel, *TABLE, element(1), element(2))
     do(kernel, element(1, verb="delete"), element(1, target="10.0.0.9"), element(2, verb="delete"))
-    (elements,) = (item["map"]["elem"] for item in look(kernel, "t").tables["t"] if "map" in item)
+    (elements,) = (item["map"]["elem"] for item in look(kernel, "inet t").tables["inet t"] if "map" in item)
     assert [data["concat"][0] for _, data in elements] == ["10.0.0.9"]
 
 
@@ -102,7 +102,7 @@ def test_a_mistake_in_the_text_is_told_in_nfts_words(kernel: LiveKernel) -> None
 
 def test_ten_thousand_elements_are_taken_at_once(kernel: LiveKernel) -> None:
     do(kernel, *TABLE, *(element(port) for port in range(1, 10_001)))
-    (elements,) = (item["map"]["elem"] for item in look(kernel, "t").tables["t"] if "map" in item)
+    (elements,) = (item["map"]["elem"] for item in look(kernel, "inet t").tables["inet t"] if "map" in item)
     assert len(elements) == 10_000
 
 
@@ -124,5 +124,5 @@ def test_what_does_not_fit_one_transaction_is_split_and_counted(
 def test_without_the_library_it_is_said_what_to_install(kernel: LiveKernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nftables", None)
     with pytest.raises(PlatformError, match=r"libnftables1.*pip-nftables"):
-        look(kernel, "t")
+        look(kernel, "inet t")
     assert "libnftables1" in kernel.submit([Nft("add table inet t")]).failures[0].message

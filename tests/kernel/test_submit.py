@@ -112,26 +112,26 @@ WRITES: list[Request] = [
     WriteSysctl("", "net.ipv4.ip_forward", "1"),
     Nft("add table inet reconcile"),
     Nft("list ruleset; flush ruleset"),
-    NftElement("add", "reconcile", "m", "80 : 10.0.0.1"),
+    NftElement("add", "inet reconcile", "m", "80 : 10.0.0.1"),
 ]
 
 
 @pytest.mark.parametrize("request_", WRITES, ids=lambda request: type(request).__name__)
 def test_read_only_refuses_to_write(kernel: LiveKernel, request_: Request) -> None:
     do(kernel, CreateNamespace("there", MARK), bridge("br0"), Nft("add table inet other"))
-    before = look(kernel, "other", "reconcile")
+    before = look(kernel, "inet other", "inet reconcile")
     with LiveKernel(read_only=True) as dry:
         with pytest.raises(ReadOnlyError):
             dry.submit([request_])
         assert dry.written == 0
-    assert look(kernel, "other", "reconcile") == before
+    assert look(kernel, "inet other", "inet reconcile") == before
 
 
 def test_read_only_looks_and_counts_no_write(kernel: LiveKernel) -> None:
     do(kernel, CreateNamespace("web", MARK), veth("v0", "eth0", "web"), Nft("add table inet reconcile"))
     with LiveKernel(read_only=True) as dry:
         sysctls = frozenset({("", "net.ipv4.ip_forward")})
-        snapshot = dry.observe(Scope(sysctls=sysctls, tables=frozenset({"reconcile"})))
+        snapshot = dry.observe(Scope(sysctls=sysctls, tables=frozenset({"inet reconcile"})))
         assert dry.written == 0
         assert set(dry.sent) == {
             "RTM_GETLINK",
@@ -141,7 +141,7 @@ def test_read_only_looks_and_counts_no_write(kernel: LiveKernel) -> None:
             "SYSCTL_READ",
             "NFT_LIST",
         }
-    assert snapshot == kernel.observe(Scope(sysctls=sysctls, tables=frozenset({"reconcile"})))
+    assert snapshot == kernel.observe(Scope(sysctls=sysctls, tables=frozenset({"inet reconcile"})))
 
 
 @pytest.mark.parametrize("kind", [16, 17, 19, 20, 21, 24, 25, 28, 29, 32, 33, 88, 89])

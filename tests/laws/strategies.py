@@ -39,13 +39,13 @@ def hosts(draw: st.DrawFn) -> str:
 
 
 @st.composite
-def documents(draw: st.DrawFn, owner: str = "default") -> dict[str, Any]:
-    """A file, as YAML has it."""
+def documents(draw: st.DrawFn, owner: str = "default", *, processes: bool = True) -> dict[str, Any]:
+    """A file, as YAML has it. `processes`: containers may be given by a pid (71), which is safe on a model only."""
     ports = iter(draw(st.permutations(range(8000, 9200, 100))))
     names = draw(st.lists(st.sampled_from(BRIDGES), unique=True, max_size=3))
     uplinks = iter(draw(st.permutations(UPLINKS)))
     machines = iter(MACHINES)
-    attach = {name: draw(_attachments(name)) for name in CONTAINERS}
+    attach = {name: draw(_attachments(name, processes)) for name in CONTAINERS}
     bridges = {}
     for name in names:
         bridge = draw(_bridges(BRIDGES.index(name), uplinks))
@@ -63,9 +63,9 @@ def documents(draw: st.DrawFn, owner: str = "default") -> dict[str, Any]:
     return {"version": 1, "name": owner, "bridges": bridges}
 
 
-def _attachments(name: str) -> st.SearchStrategy[dict[str, Any]]:
+def _attachments(name: str, processes: bool) -> st.SearchStrategy[dict[str, Any]]:
     others: list[dict[str, Any]] = [{}, {"attach": {"netns": f"ns-{name}"}}]
-    if name == "x.y":
+    if name == "x.y" and processes:
         others.append({"attach": {"pid": 71}})
     return st.sampled_from(others)
 

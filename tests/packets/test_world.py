@@ -27,9 +27,7 @@ PROTOCOLS = pytest.mark.parametrize("protocol", ["tcp", "udp"])
 
 @FAMILIES
 @PROTOCOLS
-def test_an_answer_names_the_server_and_the_client_it_saw(
-    world: World, protocol: Protocol, family: int
-) -> None:
+def test_an_answer_names_the_server_and_the_client_it_saw(world: World, protocol: Protocol, family: int) -> None:
     world.host.serve(protocol, HOST[family], 80, name="web")
     expected = [
         (Probe(world.lan, protocol, HOST[family], 80), reached("web", LAN[family])),
@@ -42,9 +40,7 @@ def test_an_answer_names_the_server_and_the_client_it_saw(
 @FAMILIES
 @PROTOCOLS
 def test_a_dropped_packet_is_told_from_a_refused_one(world: World, protocol: Protocol, family: int) -> None:
-    world.host.nft(
-        f"table inet t {{ chain i {{ type filter hook input priority 0; {protocol} dport 81 drop; }}; }}"
-    )
+    world.host.nft(f"table inet t {{ chain i {{ type filter hook input priority 0; {protocol} dport 81 drop; }}; }}")
     expected = [
         (Probe(world.lan, protocol, HOST[family], 80), REFUSED),
         (Probe(world.lan, protocol, HOST[family], 81), TIMEOUT),

@@ -253,9 +253,7 @@ class Flow:
     `first` is the answer with which it began.
     """
 
-    def __init__(
-        self, origin: Namespace, protocol: Protocol, address: str, port: int, source: str | None
-    ) -> None:
+    def __init__(self, origin: Namespace, protocol: Protocol, address: str, port: int, source: str | None) -> None:
         kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
         self._socket = origin.socket(address, kind)
         self._socket.settimeout(PATIENCE)
@@ -712,11 +710,7 @@ class Traces:
     def added_since(self, before: Traces) -> list[str]:
         """What is here and was not in `before`, one line for each."""
         kinds = ("namespaces", "links", "threads", "children", "descriptors")
-        return [
-            f"{kind}: {item}"
-            for kind in kinds
-            for item in sorted(getattr(self, kind) - getattr(before, kind))
-        ]
+        return [f"{kind}: {item}" for kind in kinds for item in sorted(getattr(self, kind) - getattr(before, kind))]
 
 
 def _children() -> Iterator[str]:

@@ -181,8 +181,9 @@ class Ruleset:
             command(found[3], found[4], found[5] or "")
 
     def element(self, verb: str, table: str, set: str, text: str) -> None:
-        """Add or delete one element of a set of an inet table. Raises OSError: ENOENT, EEXIST, EINVAL."""
-        owner = self._table("inet", table)
+        """Add or delete one element of a set of `table` (as `inet filter`). Raises OSError: ENOENT, EEXIST, EINVAL."""
+        family, _, name = table.partition(" ")
+        owner = self._table(family, name)
         target = owner.set(set)
         entry = target.parse(text)
         if verb == "delete":
@@ -278,12 +279,13 @@ class Ruleset:
                     yield ForwardChain(family, table, name, chain.hook[3])
 
     def listing(self, name: str) -> tuple[Mapping[str, Any], ...] | None:
-        """The inet table as `nft -j list table inet NAME` of nft 1.0.6 has it; None if there is none."""
-        table = self.tables.get(("inet", name))
+        """The table (as `inet filter`) as `nft -j list table` of nft 1.0.6 has it; None if there is none."""
+        family, _, name = name.partition(" ")
+        table = self.tables.get((family, name))
         if table is None:
             return None
-        place = {"family": "inet", "table": name}
-        items: list[Mapping[str, Any]] = [{"table": {"family": "inet", "name": name}}]
+        place = {"family": family, "table": name}
+        items: list[Mapping[str, Any]] = [{"table": {"family": family, "name": name}}]
         items += [{item.noun: place | _set_json(key, item)} for key, item in table.sets.items()]
         items += [{"chain": place | _chain_json(key, item)} for key, item in table.chains.items()]
         items += [
