@@ -177,6 +177,7 @@ def arrange(steps: Iterable[Step]) -> tuple[Step, ...]:
     given = list(steps)
     going = {step.key for step in given if step.action is Action.DELETE}
     coming = {step.key for step in given if step.action is not Action.DELETE}
+    crowds = {step.subject.crowd() for step in given if step.action is not Action.DELETE} - {None}
     places: dict[str, int] = {"": 0}
     for step in given:
         places.setdefault(step.key.namespace, len(places))
@@ -185,7 +186,8 @@ def arrange(steps: Iterable[Step]) -> tuple[Step, ...]:
         if step.action is not Action.DELETE:
             return step.stage, places[step.key.namespace], step.subject.rank
         stage = step.stage
-        if step.key in coming:  # replaced: the old one goes first, also where deletions come last otherwise
+        if step.key in coming or step.subject.crowd() in crowds:
+            # The old one makes room for the new, also where deletions come last otherwise.
             stage = {Stage.TIDY: Stage.CLEAR, Stage.DISARM: Stage.GUARD}.get(stage, stage)
             return stage, -places[step.key.namespace], -step.subject.rank - 1_000
         return stage, -places[step.key.namespace], -step.subject.rank

@@ -105,6 +105,10 @@ class Resource:
         """The requests that remove this."""
         raise NotImplementedError
 
+    def crowd(self) -> Key | None:
+        """Where this takes up room that another may need (an interval in a set): there, what goes goes before others come."""
+        return None
+
     def withdrawn(self) -> bool:
         """Deleted by a request of its own, early, also where the kernel would take it along later."""
         return False

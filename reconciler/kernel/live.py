@@ -34,7 +34,7 @@ from reconciler.core.messages import (
     WriteSysctl,
 )
 from reconciler.errors import PlatformError
-from reconciler.kernel import conntrack, decode, observation, sysctl, tap, wire
+from reconciler.kernel import conntrack, decode, observation, removal, sysctl, tap, wire
 from reconciler.kernel.meter import Meter
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink import Socket
@@ -193,6 +193,10 @@ class _Submission:
         """Send the next datagram of a run of messages to one namespace."""
         from reconciler.kernel.batch import Batch
 
+        doomed = removal.leading(self._rest(first), namespace)
+        if len(doomed) >= removal.WORTH_A_GROUP:
+            self._remove_links(first, doomed)
+            return
         run = itertools.takewhile(
             lambda item: isinstance(item, Netlink) and item.namespace == namespace, self._rest(first)
         )
@@ -207,6 +211,36 @@ class _Submission:
         self.attempted = first + len(answers)
         if error is not None and self._failure is None:
             self._fail(self.attempted, error.errno or errno.EIO, _words(error))
+
+    def _remove_links(self, first: int, doomed: Sequence[Netlink]) -> None:
+        """Delete many links by one message. Until that is sent, nothing is lost: a refusal before it leaves all as it was."""
+        namespace = doomed[0].namespace
+        group = removal.fresh_group()
+        marked, refusal = self._all(namespace, removal.marks(doomed, group))
+        if refusal is None:
+            _, refusal = self._all(namespace, [removal.sentence(namespace, group)])
+        else:
+            self._all(namespace, removal.marks(doomed[:marked], removal.NO_GROUP))
+        if refusal is None:
+            self._succeed(first, first + len(doomed))
+        else:
+            self._fail(first + min(marked, len(doomed) - 1), refusal.errno or errno.EIO, _words(refusal))
+
+    def _all(self, namespace: str, requests: Sequence[Netlink]) -> tuple[int, OSError | None]:
+        """Sends all of `requests`, until one is refused. Returns how many were done, and the refusal."""
+        from reconciler.kernel.batch import Batch
+
+        done = 0
+        while done < len(requests):
+            with Batch(self._socket(namespace), self._namespaces) as batch:
+                error = batch.fill(requests[done:])
+                for answer in batch.send():
+                    if answer.errno:
+                        return done, OSError(answer.errno, answer.message)
+                    done += 1
+            if error is not None:
+                return done, error
+        return done, None
 
     def _socket(self, namespace: str) -> Socket:
         found = self._sockets.pop(namespace, None)

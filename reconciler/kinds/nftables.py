@@ -19,6 +19,7 @@ from reconciler.core.resource import Key, Resource, Stage
 from reconciler.kinds.layout import BRIDGE_CHAINS, BRIDGE_SETS, CHAINS, PUBLISHING, RULES, SETS, Rule
 from reconciler.kinds.marks import owner_of_table
 
+_INTERVALS = frozenset(item.name for item in SETS if "interval" in item.flags)
 _TYPES = {item.name: item.type for item in (*SETS, *BRIDGE_SETS)}
 
 
@@ -239,6 +240,9 @@ class Element(_NftResource):
 
     def needs(self) -> tuple[Key, ...]:
         return self.waits_for
+
+    def crowd(self) -> Key | None:
+        return set_key(self.table, self.set) if self.set in _INTERVALS else None
 
     def withdrawn(self) -> bool:
         """A port closes before what is behind it goes, and its flows are forgotten."""

@@ -32,7 +32,7 @@ from reconciler.core.messages import (
     WriteSysctl,
 )
 from reconciler.kernel.model import text
-from reconciler.kernel.model.network import HeldAddress, Link, Namespace, Network, Path, check_name, record
+from reconciler.kernel.model.network import HeldAddress, Link, Namespace, Network, Path, check_before_birth, check_name, record
 from reconciler.kernel.model.nft import Ruleset
 
 _T = TypeVar("_T")
@@ -217,6 +217,7 @@ class ModelKernel:
     def _new_link(self, namespace: Namespace, message: _Message) -> None:
         if message.header.get("index") is not None or message.body.get("IFLA_IFNAME") in namespace.links:
             if "excl" in message.flags:
+                message.validate()
                 raise FileExistsError(errno.EEXIST, "link exists", str(message.body["IFLA_IFNAME"]))
             self._set_link(namespace, message)
             return
@@ -359,6 +360,16 @@ class _Message:
         """The attributes inside of that one; empty if it is not there."""
         found: Attributes | None = self.maybe(name, Attributes)
         return _Message(found or Attributes(()))
+
+    def validate(self) -> None:
+        """veth_validate, br_validate: what is refused before anybody looks whether the name is taken."""
+        info = self.nested("IFLA_LINKINFO")
+        kind: str | None = info.maybe("IFLA_INFO_KIND", str)
+        peer = info.nested("IFLA_INFO_DATA").nested("VETH_INFO_PEER")
+        for side in (self, peer):
+            mac: str | None = side.maybe("IFLA_ADDRESS", str)
+            mtu: int | None = side.maybe("IFLA_MTU", int)
+            check_before_birth(str(kind), mac, mtu)
 
     def field(self, name: str) -> int:
         """That field of the header."""

@@ -115,11 +115,20 @@ class Namespace:
 
     def sysctl(self, area: str, link: str, name: str) -> bool:
         """Whether that sysctl of a link is on."""
-        return self.sysctls.read(of_link(area, link, name), self.links) not in (None, "0")
+        return self.read_sysctl(of_link(area, link, name)) not in (None, "0")
+
+    def read_sysctl(self, name: str) -> str | None:
+        """The value, or None if there is no such sysctl."""
+        return self.sysctls.read(name, self._links_with(name))
+
+    def _links_with(self, sysctl: str) -> set[str]:
+        """The links that have such a sysctl: too small an MTU leaves them without IPv6 (addrconf_notify)."""
+        six = sysctl.startswith("net.ipv6.")
+        return {name for name, link in self.links.items() if not six or link.mtu >= _IPV6_LEAST_MTU}
 
     def write_sysctl(self, name: str, value: str) -> None:
         """Raises OSError: ENOENT, EINVAL."""
-        self.sysctls.write(name, value, self.links)
+        self.sysctls.write(name, value, self._links_with(name))
         self.sysctls.spread(name, value, iter(self.links))
         for link in self.links.values():
             if self.sysctl("net.ipv6.conf", link.name, "disable_ipv6"):
@@ -347,6 +356,14 @@ def check_name(name: str) -> None:
         raise OSError(errno.EINVAL, "not a name", name)
 
 
+def check_before_birth(kind: str, mac: str | None, mtu: int | None) -> None:
+    """Raises OSError for what a kind of link refuses before it is made: EADDRNOTAVAIL, EINVAL."""
+    if mac is not None:
+        _check_mac(mac)
+    if kind == "veth" and mtu is not None and not _MTU_LIMITS["veth"][0] <= mtu <= _MTU_LIMITS["veth"][1]:
+        raise OSError(errno.EINVAL, "not an MTU of a veth", str(mtu))
+
+
 def _check_mac(mac: str) -> None:
     """is_valid_ether_addr: neither multicast nor zero."""
     octets = bytes.fromhex(mac.replace(":", ""))
@@ -395,7 +412,7 @@ def _reaches(link: Link, gateway: IPAddress) -> bool:
 def record(namespace: Namespace, seen: set[str], sysctls: Iterator[str]) -> NamespaceRecord:
     """The namespace as a dump shows it to somebody who looks into the namespaces `seen`."""
     links = namespace.links.values()
-    found = {name: namespace.sysctls.read(name, namespace.links) for name in sysctls}
+    found = {name: namespace.read_sysctl(name) for name in sysctls}
     return NamespaceRecord(
         links=tuple(_link_record(link, seen) for link in links),
         addresses=tuple(

@@ -263,11 +263,11 @@ class Ruleset:
 
     def _add_elements(self, family: str, name: str, rest: str) -> None:
         set, _, text = rest.partition(" ")
-        self.element("add", name, set, text.removeprefix("{").removesuffix("}"))
+        self.element("add", f"{family} {name}", set, text.removeprefix("{").removesuffix("}"))
 
     def _delete_elements(self, family: str, name: str, rest: str) -> None:
         set, _, text = rest.partition(" ")
-        self.element("delete", name, set, text.removeprefix("{").removesuffix("}"))
+        self.element("delete", f"{family} {name}", set, text.removeprefix("{").removesuffix("}"))
 
     # --- what is there ---
 

@@ -1,0 +1,47 @@
+"""Deleting many links at once.
+
+Each deletion of its own waits for all processors to have seen it (synchronize_net in unregister_netdevice_many), some 20 ms for a
+veth pair. A whole group is deleted with one such wait. So links that are to go are first put into a group of their own, which takes
+microseconds, and then the group is deleted (RTM_DELLINK with IFLA_GROUP: rtnl_group_dellink in net/core/rtnetlink.c).
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Iterable, Sequence
+
+from reconciler.core.messages import Attributes, Netlink, Request
+
+WORTH_A_GROUP = 3
+NO_GROUP = 0
+"""INIT_NETDEV_GROUP, that of links nobody has put into one."""
+
+
+def leading(requests: Iterable[Request], namespace: str) -> Sequence[Netlink]:
+    """The deletions of links of `namespace` that `requests` begins with."""
+
+    def is_deletion(request: Request) -> bool:
+        return (
+            isinstance(request, Netlink)
+            and (request.type, request.namespace) == ("RTM_DELLINK", namespace)
+            and not request.attributes.items
+        )
+
+    return [request for request in itertools.takewhile(is_deletion, requests) if isinstance(request, Netlink)]
+
+
+def fresh_group() -> int:
+    """A group that nobody uses: one of two thousand million, by chance."""
+    return secrets.randbelow(2**31 - 2**16) + 2**16
+
+
+def marks(doomed: Iterable[Netlink], group: int) -> Sequence[Netlink]:
+    """What puts the links of the deletions `doomed` into `group`."""
+    body = Attributes.of(IFLA_GROUP=group)
+    return [Netlink(request.namespace, "RTM_SETLINK", (), request.header, body) for request in doomed]
+
+
+def sentence(namespace: str, group: int) -> Netlink:
+    """What deletes all links of `group`."""
+    return Netlink(namespace, "RTM_DELLINK", (), (), Attributes.of(IFLA_GROUP=group))
