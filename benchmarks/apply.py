@@ -29,7 +29,8 @@ def desired(count: int) -> str:
     """A file with `count` containers."""
     lines = ["version: 1", "bridges:", "  br-bench:", "    addresses: [10.100.0.1/16]", "    containers:"]
     lines += [
-        f'      c{n}: {{addresses: [10.100.{1 + n // 250}.{n % 250 + 1}], ports: ["{10000 + n}:80"]}}' for n in range(count)
+        f'      c{n}: {{addresses: [10.100.{1 + n // 250}.{n % 250 + 1}], ports: ["{10000 + n}:80"]}}'
+        for n in range(count)
     ]
     return "\n".join(lines) + "\n"
 
@@ -60,7 +61,12 @@ def in_scratch(command: list[str], stdin: str = "") -> tuple[float, str]:
         scratch.enter()
         began = time.perf_counter()
         done = subprocess.run(command, input=stdin, text=True, capture_output=True)
-        result = {"seconds": time.perf_counter() - began, "out": done.stdout, "err": done.stderr, "code": done.returncode}
+        result = {
+            "seconds": time.perf_counter() - began,
+            "out": done.stdout,
+            "err": done.stderr,
+            "code": done.returncode,
+        }
         os.write(writing, json.dumps(result).encode()[:60000])
         os._exit(0)
     os.close(writing)
@@ -90,7 +96,9 @@ def main() -> None:
             ours.append(in_scratch([*reconcile[:-2]])[0])
             byhand.append(in_scratch(["sh", "-ec", f"{commands}\nnft -f {nft}"])[0])
             if options.floor:
-                floor.append(json.loads(in_scratch([sys.executable, str(options.floor), str(options.n)])[1])["apply"] / 1000)
+                floor.append(
+                    json.loads(in_scratch([sys.executable, str(options.floor), str(options.n)])[1])["apply"] / 1000
+                )
     mine = statistics.median(ours)
     print(f"{options.n} containers, a published port each; medians of {options.runs} runs")
     print(f"  reconcile, whole process: observe, apply, verify   {mine * 1000:8.0f} ms")
@@ -98,7 +106,9 @@ def main() -> None:
     if floor:
         base = statistics.median(floor)
         print(f"  floor, raw netlink, nothing checked                {base * 1000:8.0f} ms")
-        print(f"  (reconcile - {START_UP * 1000:.0f} ms of start-up) / floor              {(mine - START_UP) / base:8.2f}")
+        print(
+            f"  (reconcile - {START_UP * 1000:.0f} ms of start-up) / floor              {(mine - START_UP) / base:8.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """What can go wrong, as a tree. Each class says whose fault it is; `exit_code` is what the command ends with.
 
-    ReconcileError                1  anything below, and nothing else is ever raised on purpose
-    ├── UsageError               64  the command line is wrong
-    ├── ManifestError             3  the file is wrong; carries every problem found, each with its place
-    ├── GuardError                4  a guard refused; nothing was touched
-    │   └── ConflictError         4  something foreign stands where ours should be
-    ├── StalePlanError            5  a saved plan no longer fits what is there
-    ├── LockedError               6  another run is at work
-    ├── RolledBackError           7  a step failed, and the host is as it was before
-    ├── RefusedError              1  the kernel refused, and (said in the message) what stays behind
-    └── PlatformError             1  the system lacks something: a library, a permission, a kernel feature
+ReconcileError                1  anything below, and nothing else is ever raised on purpose
+├── UsageError               64  the command line is wrong
+├── ManifestError             3  the file is wrong; carries every problem found, each with its place
+├── GuardError                4  a guard refused; nothing was touched
+│   └── ConflictError         4  something foreign stands where ours should be
+├── StalePlanError            5  a saved plan no longer fits what is there
+├── LockedError               6  another run is at work
+├── RolledBackError           7  a step failed, and the host is as it was before
+├── RefusedError              1  the kernel refused, and (said in the message) what stays behind
+└── PlatformError             1  the system lacks something: a library, a permission, a kernel feature
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ from reconciler.kinds import Address, Bridge, BridgePort, Element, Netns, Peer, 
 from reconciler.kinds.marks import table_name
 from reconciler.kinds.nftables import skeleton
 from reconciler.kinds.route import canonical_metric
-from reconciler.manifest import Attach, Container, Document, Mode, Port
-from reconciler.manifest import Bridge as BridgeNode
-from reconciler.manifest import Docker, Pid, Podman, Tap as TapAttach
+from reconciler.manifest.document import Attach, Container, Docker, Document, Mode, Pid, Podman, Port
+from reconciler.manifest.document import Bridge as BridgeNode
+from reconciler.manifest.document import Tap as TapAttach
 
 COMMENT_LIMIT = 100
 """Bytes of an element's comment. nftables keeps 128 at most, with its own terminator."""
@@ -181,9 +181,7 @@ def lower_container(work: _Lowering, bridge: BridgeNode, container: Container) -
         work.element(origin, "private", link, gateway, comment=comment, table=work.bridge_table)
     if bridge.mode is Mode.BRIDGED:
         for address in container.addresses:
-            work.element(
-                origin, f"bridged{address.version}", address.ip, comment=f"{bridge.name}/{container.name}"
-            )
+            work.element(origin, f"bridged{address.version}", address.ip, comment=f"{bridge.name}/{container.name}")
     # A port opens only when what it leads to is there.
     opens_on = (target or Key("port", HOST, link),)
     for port in container.ports:
@@ -215,16 +213,12 @@ def lower_veth(work: _Lowering, bridge: BridgeNode, container: Container, link: 
         mtu=mtu,
     )
     birth_mac = derived_mac("host end", work.owner, bridge.name, container.name)
-    veth = Veth(
-        owner=work.owner, name=link, peer=(namespace, container.interface), mtu=mtu, birth_mac=birth_mac
-    )
+    veth = Veth(owner=work.owner, name=link, peer=(namespace, container.interface), mtu=mtu, birth_mac=birth_mac)
     work.add(origin, veth, peer)
     for name, value in container.sysctls:
         work.add(origin, Sysctl(namespace=namespace, name=name, value=value))
     for address in container.addresses:
-        work.add(
-            origin, Address(owner=work.owner, namespace=namespace, link=container.interface, address=address)
-        )
+        work.add(origin, Address(owner=work.owner, namespace=namespace, link=container.interface, address=address))
     work.add(origin, *routes(work, bridge, container, namespace))
     return peer.key
 

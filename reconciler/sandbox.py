@@ -30,7 +30,7 @@ from reconciler.core.messages import (
 from reconciler.kinds.address import AF_INET, AF_INET6, IFA_F_NODAD
 from reconciler.kinds.links import set_link
 from reconciler.kinds.route import RT_TABLE_MAIN, RTN_UNICAST
-from reconciler.manifest import Document
+from reconciler.manifest.document import Document
 
 GATEWAY, CLIENT = "sandbox-gateway", "sandbox-client"
 _MARK = "sandbox"

@@ -1,26 +1,25 @@
-"""The whole test process moves into namespaces of its own before anything else happens: no test can reach this machine's network."""
+"""The whole test process moves into namespaces of its own before anything else happens: no test can reach this machine's network.
+
+Workers of pytest-xdist load this too, and each gets a scratch of its own inside.
+"""
 
 from __future__ import annotations
-
-import os
 
 import pytest
 
 from reconciler import scratch
 from reconciler.errors import PlatformError
 
-_reason = ""
-if not os.environ.get("RECONCILE_TESTS_IN_SCRATCH"):
-    try:
-        scratch.enter()
-        os.environ["RECONCILE_TESTS_IN_SCRATCH"] = "1"
-    except PlatformError as error:
-        _reason = str(error)
+try:
+    scratch.enter()
+    _reason = ""
+except PlatformError as error:
+    _reason = str(error)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without scratch namespaces, tests that touch a kernel are skipped, and say why."""
     if _reason:
         for item in items:
-            if any(part in item.nodeid for part in ("/packets/", "/kernel/", "/cli/", "real_kernel")):
+            if any(part in item.nodeid for part in ("/packets/", "/kernel/", "/cli/", "real_kernel", "examples", "leaves")):
                 item.add_marker(pytest.mark.skip(reason=_reason))

@@ -122,8 +122,10 @@ class Nft:
 
 @dataclass(frozen=True, slots=True)
 class NftElement:
-    """Add or delete one element of a set or map of `table` (as `inet filter`), `text` being what stands between the braces. Kept apart from Nft so that a transport can
-    put ten thousand of them into one command."""
+    """Add or delete one element of a set or map of `table` (as `inet filter`); `text` is what stands between the braces.
+
+    Kept apart from Nft so that a transport can put ten thousand of them into one command.
+    """
 
     verb: Literal["add", "delete"]
     table: str
@@ -147,14 +149,7 @@ class FlushConntrack:
 
 
 Request: TypeAlias = (
-    Netlink
-    | CreateNamespace
-    | DeleteNamespace
-    | CreateTap
-    | WriteSysctl
-    | Nft
-    | NftElement
-    | FlushConntrack
+    Netlink | CreateNamespace | DeleteNamespace | CreateTap | WriteSysctl | Nft | NftElement | FlushConntrack
 )
 
 

@@ -37,9 +37,16 @@ def plan(desired: State, found: State, owner: str, policy: Policy = Policy(), ba
     wanted = {key: item for key, item in desired.resources.items() if key not in waiting}
     there = found.resources
     strangers = {key for key, item in wanted.items() if key in there and _is_foreign(item, there[key])}
-    conflicts = () if policy.adopt else tuple(
-        Conflict(wanted[key], there[key], desired.origins.get(key, Origin())) for key in wanted if key in strangers
+    conflicts = (
+        ()
+        if policy.adopt
+        else tuple(
+            Conflict(wanted[key], there[key], desired.origins.get(key, Origin())) for key in wanted if key in strangers
+        )
     )
+    if conflicts:
+        # Nothing is done before they are settled: what the plan tells is what would be done besides.
+        wanted = {key: item for key, item in wanted.items() if key not in strangers}
     unwanted = {item.key for item in found.owned_by(owner) if item.key not in wanted}
     foreign = _foreign_on_ours(wanted, there, owner)
     if policy.prune_foreign:
@@ -51,7 +58,10 @@ def plan(desired: State, found: State, owner: str, policy: Policy = Policy(), ba
         if key in there and _must_replace(item, there[key])
     }
     gone = _with_contents(unwanted | replaced, there)
-    steps = [*_deletions(gone, wanted, there, unwanted, replaced), *_writings(wanted, there, gone, desired.origins)]
+    steps = [
+        *_deletions(gone, wanted, there, unwanted, replaced, waiting),
+        *_writings(wanted, there, gone, desired.origins),
+    ]
     return Plan(
         owner=owner,
         steps=arrange(steps),
@@ -131,14 +141,16 @@ def _with_contents(going: set[Key], there: Resources) -> set[Key]:
 
 
 def _deletions(
-    gone: set[Key], wanted: Resources, there: Resources, unwanted: set[Key], replaced: set[Key]
+    gone: set[Key], wanted: Resources, there: Resources, unwanted: set[Key], replaced: set[Key], waiting: set[Key]
 ) -> Iterable[Step]:
     for key, item in there.items():
         if key not in gone:
             continue
-        if key in unwanted:
+        if key in waiting:
+            reason = "what it needs is not there"
+        elif key in unwanted:
             reason = "not in the file" if item.owner else "foreign, pruned"
-        elif key in replaced:
+        elif key in replaced and key in wanted:
             reason = f"replaced: {_why_replaced(wanted[key], item)}"
         else:
             reason = "goes with what it is inside of"

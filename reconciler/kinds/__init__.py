@@ -16,6 +16,25 @@ from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.tap import Tap
 from reconciler.kinds.veth import Veth
 
+__all__ = [
+    "KINDS",
+    "Address",
+    "Bridge",
+    "BridgePort",
+    "Chain",
+    "Element",
+    "HostLink",
+    "Netns",
+    "Peer",
+    "Route",
+    "Set",
+    "Sysctl",
+    "Table",
+    "Tap",
+    "Veth",
+    "decode",
+]
+
 KINDS: tuple[type[Resource], ...] = (
     Netns,
     Bridge,

@@ -61,9 +61,7 @@ class BridgePort(Resource):
     def _flags(self) -> Netlink:
         data = Attributes.of(IFLA_BRPORT_MODE=int(self.hairpin), IFLA_BRPORT_ISOLATED=int(self.isolated))
         info = Attributes.of(IFLA_INFO_SLAVE_KIND="bridge", IFLA_INFO_SLAVE_DATA=data)
-        return Netlink(
-            HOST, "RTM_NEWLINK", (), (("index", Index(self.link)),), Attributes.of(IFLA_LINKINFO=info)
-        )
+        return Netlink(HOST, "RTM_NEWLINK", (), (("index", Index(self.link)),), Attributes.of(IFLA_LINKINFO=info))
 
     @classmethod
     def decode(cls, snapshot: Snapshot) -> Iterator[BridgePort]:

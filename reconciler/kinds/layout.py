@@ -225,8 +225,12 @@ CHAINS: tuple[ChainLayout, ...] = (
         (
             Rule('oifname "lo" return', "the host to itself"),
             Rule("oifname @bridges ct status dnat ip saddr 127.0.0.0/8 masquerade", "127.0.0.1 to its container"),
-            Rule("oifname @bridges ct status dnat ip saddr @inside4 masquerade", "a container to its own bridge's port"),
-            Rule("oifname @bridges ct status dnat ip6 saddr @inside6 masquerade", "a container to its own bridge's port"),
+            Rule(
+                "oifname @bridges ct status dnat ip saddr @inside4 masquerade", "a container to its own bridge's port"
+            ),
+            Rule(
+                "oifname @bridges ct status dnat ip6 saddr @inside6 masquerade", "a container to its own bridge's port"
+            ),
             Rule("oifname @bridges return", "clients keep their address"),
             Rule("snat ip to ip saddr map @snat4", "fixed source addresses"),
             Rule("snat ip6 to ip6 saddr map @snat6", "fixed source addresses"),
@@ -264,8 +268,9 @@ BRIDGE_CHAINS = (
         ),
     ),
 )
-"""A second table, of family bridge, for `icc: false` where ports can be published. The kernel's own port flag, `isolated`, is not enough there: with
-br_netfilter on, a frame to a published port of a neighbour is bridged to it (br_nf_pre_routing_finish), which the flag forbids."""
+"""A second table, of family bridge, for `icc: false` where ports can be published.
+
+The kernel's own port flag, `isolated`, is not enough there: with br_netfilter on, a frame to a published port of a neighbour is bridged to it (br_nf_pre_routing_finish), which the flag forbids."""
 
 RULES = {rule.comment: rule for chain in (*CHAINS, *BRIDGE_CHAINS) for rule in chain.rules}
 """Every rule by its comment: how a rule read back from the kernel gets its text."""

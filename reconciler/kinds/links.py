@@ -32,9 +32,7 @@ def set_link(namespace: str, name: str, *, up: bool | None = None, **attributes:
     yield Netlink(namespace, "RTM_SETLINK", (), (("index", Index(name)), *flags), body)
 
 
-def dress_new_link(
-    namespace: str, name: str, alias: str, *, up: bool, **attributes: Value | None
-) -> Iterator[Netlink]:
+def dress_new_link(namespace: str, name: str, alias: str, *, up: bool, **attributes: Value | None) -> Iterator[Netlink]:
     """The requests that mark a link just made, and then change it.
 
     They go by its name, so that they can travel in the datagram of the request that makes it. The kernel works that off whatever

@@ -34,7 +34,10 @@ def set_key(table: str, name: str) -> Key:
 
 
 def _objects(snapshot: Snapshot, *kinds: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """(owner, table, object) of those objects in our tables that are of one of `kinds`. Leniently: what has another shape is passed over."""
+    """(owner, table, object) of those objects in our tables that are of one of `kinds`.
+
+    Leniently: what has another shape is passed over.
+    """
     for name, listing in snapshot.tables.items():
         owner = owner_of_table(name)
         if owner is None:

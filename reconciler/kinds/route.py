@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import ClassVar, Self
 
@@ -16,6 +16,7 @@ from reconciler.kinds.marks import owner_of
 RT_TABLE_MAIN = 254
 RT_SCOPE_LINK = 253
 RTN_UNICAST = 1
+RTPROT_BOOT = 3
 _BY_ITSELF = frozenset({1, 2, 9})
 """RTPROT_REDIRECT, _KERNEL, _RA: routes that come and go by themselves."""
 
@@ -33,8 +34,10 @@ class Route(Resource):
     destination: IPv4Network | IPv6Network
     metric: int
     link: str
-    via: IPv4Address | IPv6Address | None | str = "on-link"
+    via: IPv4Address | IPv6Address | str | None = "on-link"
     """A gateway's address, or the word on-link (None is kept for what is not managed)."""
+    foreign_protocol: int = field(default=RTPROT_BOOT, compare=False)
+    """Of one that is not ours: without it the kernel would not find the route that is to go (fib_table_delete)."""
 
     rank: ClassVar[int] = 70
     disruptive: ClassVar[frozenset[str]] = frozenset({"link", "via"})
@@ -72,7 +75,7 @@ class Route(Resource):
             ("family", AF_INET if self.destination.version == 4 else AF_INET6),
             ("dst_len", self.destination.prefixlen),
             ("table", RT_TABLE_MAIN),
-            ("proto", PROTOCOL if self.owner else 3),
+            ("proto", PROTOCOL if self.owner else self.foreign_protocol),
             ("scope", RT_SCOPE_LINK if v4_on_link else RT_SCOPE_UNIVERSE),
             ("type", RTN_UNICAST),
         )
@@ -98,4 +101,5 @@ class Route(Resource):
                     metric=item.metric,
                     link=item.link,
                     via=item.via or "on-link",
+                    foreign_protocol=item.protocol,
                 )

@@ -52,6 +52,4 @@ class Tap(Resource):
     def decode(cls, snapshot: Snapshot) -> Iterator[Tap]:
         for _, link in links(snapshot, host=True):
             if link.kind == "tun" and link.tap:
-                yield cls(
-                    owner=owner_of(link.alias), name=link.name, mtu=link.mtu, up=link.up, birth_mac=link.mac
-                )
+                yield cls(owner=owner_of(link.alias), name=link.name, mtu=link.mtu, up=link.up, birth_mac=link.mac)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
-from reconciler.core.messages import HOST, Attributes, Netlink, NamespaceFd, Request, Snapshot
+from reconciler.core.messages import HOST, Attributes, NamespaceFd, Netlink, Request, Snapshot
 from reconciler.core.resource import Key, Resource
 from reconciler.kinds.links import delete_link, dress_new_link, link_key, links, netns_key, set_link
 from reconciler.kinds.marks import alias, owner_of
@@ -49,9 +49,7 @@ class Veth(Resource):
         namespace, name = self.peer
         peer = Attributes.of(IFLA_IFNAME=name, IFLA_MTU=self.mtu, IFLA_NET_NS_FD=NamespaceFd(namespace))
         info = Attributes.of(IFLA_INFO_KIND="veth", IFLA_INFO_DATA=Attributes.of(VETH_INFO_PEER=peer))
-        body = Attributes.of(
-            IFLA_IFNAME=self.name, IFLA_ADDRESS=self.birth_mac, IFLA_MTU=self.mtu, IFLA_LINKINFO=info
-        )
+        body = Attributes.of(IFLA_IFNAME=self.name, IFLA_ADDRESS=self.birth_mac, IFLA_MTU=self.mtu, IFLA_LINKINFO=info)
         yield Netlink(HOST, "RTM_NEWLINK", ("create", "excl"), (), body)
         yield from dress_new_link(HOST, self.name, alias(self.owner) if self.owner else "", up=self.up)
 

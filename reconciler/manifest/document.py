@@ -1,26 +1,21 @@
-"""The file as it is meant: resolved, canonical, frozen. What is left out in the file has its value here.
+"""The file, read, checked and resolved: frozen values in canonical form, with the place in the file of each.
 
-Two Documents are equal when they mean the same; where things stand in the file does not count.
+Nothing is left to guess here: prefix lengths are filled in, addresses left out are picked, interfaces have names, one bridge
+has the default route, ports that named no address have their bridge's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import enum
 from dataclasses import dataclass, field
-from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import TypeAlias
 
-from reconciler.manifest.places import NOWHERE, Note, Position
-from reconciler.manifest.yaml import Node
-
-IPAddress: TypeAlias = IPv4Address | IPv6Address
-IPInterface: TypeAlias = IPv4Interface | IPv6Interface
-IPNetwork: TypeAlias = IPv4Network | IPv6Network
+from reconciler.core.messages import IPAddress, IPInterface, IPNetwork
+from reconciler.manifest.position import Position
 
 
-class Mode(StrEnum):
-    """How a bridge is connected with the rest of the world."""
+class Mode(enum.StrEnum):
+    """What a bridge is to the outside; docs/packets.md says what each does to packets."""
 
     NAT = "nat"
     ROUTED = "routed"
@@ -30,7 +25,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Netns:
-    """A named network namespace, as `ip netns` has them."""
+    """A named network namespace; made if it is missing."""
 
     name: str
 
@@ -44,21 +39,21 @@ class Pid:
 
 @dataclass(frozen=True, slots=True)
 class Docker:
-    """The network namespace of a container that Docker runs."""
+    """The network namespace of a Docker container."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Podman:
-    """The network namespace of a container that Podman runs."""
+    """The network namespace of a Podman container."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A TAP device on the host, for a virtual machine. What is inside of the machine is not ours."""
+    """A TAP device; its inside is not ours."""
 
     interface: str
 
@@ -66,115 +61,85 @@ class Tap:
 Attach: TypeAlias = Netns | Pid | Docker | Podman | Tap
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Placed:
-    """What stands somewhere in a file. `position` is the place of its name (of itself, in a list)."""
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something to know about the file that is no error."""
 
-    position: Position = field(default=NOWHERE, compare=False, repr=False)
-    node: Node | None = field(default=None, compare=False, repr=False)
-
-    def at(self, *path: str | int) -> Position:
-        """The place of what is under `path` in this node, or of the nearest thing above it that is in the file."""
-        return self.position if self.node is None else self.node.place(path, self.position)
+    position: Position
+    message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Port(_Placed):
-    """A published port, or a range of them: `published` on the host leads to `target` in the container.
-
-    Both are (first, last) and equally long. `host_ip` None means every address of both families that the container has; an
-    unspecified address (0.0.0.0, ::) means every address of that family.
-    """
-
-    published: tuple[int, int]
-    target: tuple[int, int]
-    protocol: str = "tcp"
-    host_ip: IPAddress | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route(_Placed):
-    """A route inside of a container, by a gateway, or (`via` None) straight to the neighbour."""
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route inside of a container; `via` None is straight to the neighbour."""
 
     to: IPNetwork
-    via: IPAddress | None = None
-    metric: int | None = None
+    via: IPAddress | None
+    metric: int | None
+    position: Position = field(compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Container(_Placed):
-    """A container's interface on one bridge. One container on two bridges is two of these with one name.
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A published port or range, (first, last) on both sides, of the same length.
 
-    `addresses` carry the prefix length of their subnet; `allocated` says that they were picked, not written. Of the interfaces
-    of one container at most one has `default_route`. `interface` is the name inside; for a Tap that of the TAP device.
+    `host_ip` None is every address, in each family that the container has; an unspecified one every address of its family.
     """
+
+    host_ip: IPAddress | None
+    published: tuple[int, int]
+    target: tuple[int, int]
+    protocol: str
+    position: Position = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What hangs on a bridge. One that hangs on two is in both."""
 
     name: str
     bridge: str
     attach: Attach
+    addresses: tuple[IPInterface, ...]
+    allocated: bool
+    mac: str | None
+    mtu: int | None
     interface: str
-    addresses: tuple[IPInterface, ...] = ()
-    allocated: bool = False
-    mac: str | None = None
-    mtu: int | None = None
-    default_route: bool = False
-    routes: tuple[Route, ...] = ()
-    sysctls: tuple[tuple[str, str], ...] = ()
-    ports: tuple[Port, ...] = ()
-    address_positions: tuple[Position, ...] = field(default=(), compare=False, repr=False)
-
-    def address(self, version: int) -> IPInterface | None:
-        """The first address of family 4 or 6; None if it has none."""
-        return _first(self.addresses, version)
+    default_route: bool
+    routes: tuple[Route, ...]
+    sysctls: tuple[tuple[str, str], ...]
+    ports: tuple[Port, ...]
+    position: Position = field(compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bridge(_Placed):
-    """A bridge, and what is on it in the order of the file.
-
-    `host_ips` are already in the ports that named none. None for `mtu`, `mac` and `stp` means: not managed.
-    """
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A bridge and all that hangs on it, in the order of the file."""
 
     name: str
-    mode: Mode = Mode.NAT
-    addresses: tuple[IPInterface, ...] = ()
-    mtu: int | None = None
-    mac: str | None = None
-    stp: bool | None = None
-    uplinks: tuple[str, ...] = ()
-    icc: bool = True
-    host_ips: tuple[IPAddress, ...] = ()
-    snat: tuple[IPAddress, ...] = ()
-    containers: tuple[Container, ...] = ()
-    address_positions: tuple[Position, ...] = field(default=(), compare=False, repr=False)
+    mode: Mode
+    addresses: tuple[IPInterface, ...]
+    mtu: int | None
+    mac: str | None
+    stp: bool | None
+    uplinks: tuple[str, ...]
+    icc: bool
+    host_ips: tuple[IPAddress, ...]
+    snat: tuple[IPAddress, ...]
+    containers: tuple[Container, ...]
+    position: Position = field(compare=False, repr=False)
 
     def gateway(self, version: int) -> IPInterface | None:
-        """The containers' gateway of family 4 or 6: the bridge's first address of that family; None if it has none."""
-        return _first(self.addresses, version)
+        """The bridge's first address of IP version 4 or 6, which is its containers' gateway."""
+        return next((address for address in self.addresses if address.version == version), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """All files together. `empty` says that there was nothing in them, not even a version."""
+    """All files, as one."""
 
-    name: str = "default"
-    bridges: tuple[Bridge, ...] = ()
-    sources: tuple[str, ...] = field(default=(), compare=False)
+    name: str
+    bridges: tuple[Bridge, ...]
+    sources: tuple[str, ...]
     empty: bool = False
-    notes: tuple[Note, ...] = field(default=(), compare=False)
-
-    @property
-    def containers(self) -> tuple[Container, ...]:
-        """Every container of every bridge, in the order of the file."""
-        return tuple(container for bridge in self.bridges for container in bridge.containers)
-
-    def bridge(self, name: str) -> Bridge:
-        """The bridge called `name`. Raises KeyError if there is none."""
-        for bridge in self.bridges:
-            if bridge.name == name:
-                return bridge
-        raise KeyError(name)
-
-
-def _first(addresses: Iterable[IPInterface], version: int) -> IPInterface | None:
-    return next((address for address in addresses if address.version == version), None)
+    notes: tuple[Note, ...] = ()

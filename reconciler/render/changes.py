@@ -109,7 +109,7 @@ def _folded(singles: list[Change], owner: str) -> tuple[Change, ...]:
     result = []
     for item in singles:
         root = _root(item, going)
-        if root is item or not _goes_without_saying(item, root, owner) or item.sign is not root.sign:
+        if root is item or not _goes_without_saying(item, root, owner):
             result.append(item)
         else:
             root.along.append(item)
@@ -117,13 +117,15 @@ def _folded(singles: list[Change], owner: str) -> tuple[Change, ...]:
 
 
 def _root(item: Change, going: dict[Key, Change]) -> Change:
-    """What `item` goes because of, at the root."""
+    """What `item` goes, or is made anew, because of: of those with its sign the one nearest to the root."""
     seen: set[Key] = set()
+    root = item
     while (item.implied or _comes_back_as_it_was(item)) and item.subject.key not in seen:
         seen.add(item.subject.key)
         outer = (item.before or item.subject).inside()
         item = next((going[key] for key in outer if key in going), item)
-    return item
+        root = item if item.sign is root.sign else root
+    return root
 
 
 def _comes_back_as_it_was(item: Change) -> bool:

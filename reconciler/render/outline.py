@@ -356,11 +356,15 @@ def _reason(items: Iterable[Change]) -> str:
 
 
 def _interface_rows(items: Sequence[Change], depth: int, places: Places) -> Iterator[Row]:
-    bundles: dict[tuple[str, str, Sign], list[Change]] = {}
+    anew = {_interface(item.subject, places) for item in items if item.sign is Sign.REPLACE}
+    bundles: dict[tuple[object, ...], list[Change]] = {}
     for item in items:
-        bundles.setdefault((*_interface(item.subject, places), item.sign), []).append(item)
+        end = _interface(item.subject, places)
+        # One that is made anew is one line, though its near end has another name and so is another thing.
+        bundles.setdefault((end, Sign.REPLACE if end in anew else item.sign), []).append(item)
     for parts in bundles.values():
-        yield _interface_row(sorted(parts, key=lambda item: _kind_rank(item.subject)), depth, places)
+        ordered = sorted(parts, key=lambda item: (item.sign is not Sign.REPLACE, _kind_rank(item.subject)))
+        yield _interface_row(ordered, depth, places)
 
 
 def _interface(item: Resource, places: Places) -> tuple[str, str]:
@@ -386,9 +390,15 @@ def _interface_row(parts: Sequence[Change], depth: int, places: Places) -> Row:
     namespace, name = _interface(main.subject, places)
     noun = _interface_noun(main, namespace)
     details = list(_interface_details(main, parts)) if main.sign is Sign.CREATE else _merged_changes(parts)
+    if main.sign is Sign.REPLACE:
+        ports = (part.after for part in parts if part.sign is Sign.CREATE)
+        details += [f"put on {port.bridge}" for port in ports if isinstance(port, BridgePort)]
     separator = ", " if main.sign is Sign.CREATE else ": "
     text = separator.join(part for part in (name, ", ".join(details)) if part)
-    row = _row(_most_telling(parts), depth, noun, text, along)
+    telling = _most_telling(parts)
+    if any(item.field == "host" for item in main.differences):  # the near end's name, which is no reason to a reader
+        telling = replace(main, reason="made anew", disruptive=True)
+    row = _row(telling, depth, noun, text, along)
     return row if row.where else replace(row, where=_place_or_reason(main))
 
 
@@ -488,7 +498,8 @@ def _port_change(item: Change) -> str:
     new = _published(item)
     led = [f"was {old.inside}"] if old.inside != new.inside else []
     whose = [f"was {old.container}'s"] if old.container != new.container and old.container else []
-    return ", ".join(led + whose)
+    moved = [f"was on {old.bridge}"] if old.bridge != new.bridge and old.bridge and not whose else []
+    return ", ".join(led + whose + moved)
 
 
 # --- the host: settings and the firewall ----------

@@ -207,3 +207,20 @@ def test_old_kernels_have_no_address_protocol() -> None:
     ):
         with LiveKernel(release=release) as kernel:
             assert look(kernel).address_protocols is expected
+
+
+def test_many_links_are_deleted_by_one_message(kernel: LiveKernel) -> None:
+    names = [f"b{number}" for number in range(6)]
+    do(kernel, *(bridge(name) for name in [*names, "stays"]))
+    before = kernel.sent["RTM_DELLINK"]
+    do(kernel, *(delete(name) for name in names))
+    assert kernel.sent["RTM_DELLINK"] - before == 1
+    assert {link.name for link in look(kernel).namespaces[""].links} == {"lo", "stays"}
+
+
+def test_when_one_of_many_links_is_not_there_none_is_deleted(kernel: LiveKernel) -> None:
+    names = [f"b{number}" for number in range(4)]
+    do(kernel, *(bridge(name) for name in names))
+    outcome = kernel.submit([delete(name) for name in [*names[:2], "away", *names[2:]]])
+    assert (outcome.done, outcome.failures[0].position) == (frozenset(), 2)
+    assert {link.name for link in look(kernel).namespaces[""].links} == {"lo", *names}

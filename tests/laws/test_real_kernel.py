@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from reconciler import reconcile
@@ -21,7 +21,8 @@ from tests.laws.doing import OWNER, apply, desired, plan_for
 from tests.laws.strategies import UPLINKS, documents
 from tests.laws.wiping import wipe
 
-few = settings(max_examples=15)
+few = settings(max_examples=15, phases=(Phase.explicit, Phase.generate))
+"""A failure here is better made small on the model kernel, which does not take a minute for it."""
 
 
 @contextlib.contextmanager

@@ -25,7 +25,8 @@ def wipe() -> None:
             if link.name != "lo":  # the other end of a pair may have gone with it: no matter
                 kernel.submit([Netlink(HOST, "RTM_DELLINK", (), (("index", Index(link.name)),))])
         requests: list[Request] = [DeleteNamespace(name) for name in snapshot.namespaces if name != HOST]
-        requests += [Nft("flush ruleset")]
+        lo_up = (("index", Index("lo")), ("flags", 1), ("change", 1))
+        requests += [Netlink(HOST, "RTM_SETLINK", (), lo_up), Nft("flush ruleset")]
         requests += [WriteSysctl(HOST, name, value) for name, value in DEFAULTS.items()]
         assert kernel.submit(requests).failures == ()
         for _ in range(200):

@@ -415,14 +415,14 @@ class _Echo:
         self._mark = os.urandom(4)
         packet = struct.pack("!BBH", 128 if six else 8, 0, 0) + self._mark
         # The kernel fills in the checksum of ICMPv6, which covers addresses that are not known here.
-        self.request = packet if six else packet[:2] + _checksum(packet) + packet[4:]
+        self.request = packet if six else packet[:2] + checksum(packet) + packet[4:]
 
     def read(self, packet: bytes) -> Answer | None:
         message = packet[self._header :]
         return PONG if message[:1] == bytes([self._reply]) and message[4:8] == self._mark else None
 
 
-def _checksum(packet: bytes) -> bytes:
+def checksum(packet: bytes) -> bytes:
     """The Internet checksum (RFC 1071) of an even number of bytes."""
     total = sum(struct.unpack(f"!{len(packet) // 2}H", packet))
     while total >> 16:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import ip_interface, ip_network
 from itertools import groupby
 from typing import Any, TypeVar
@@ -32,7 +32,7 @@ from reconciler.core.messages import (
     WriteSysctl,
 )
 from reconciler.kernel.model import text
-from reconciler.kernel.model.network import HeldAddress, Link, Namespace, Network, Path, check_before_birth, check_name, record
+from reconciler.kernel.model.network import HeldAddress, Link, Namespace, Network, Path, check_before_birth, check_length, record
 from reconciler.kernel.model.nft import Ruleset
 
 _T = TypeVar("_T")
@@ -200,6 +200,12 @@ class ModelKernel:
     def _netlink(self, request: Netlink) -> None:
         message = _Message(request)
         namespace = self.network.namespace(request.namespace)
+        for value in _named((*request.header, *request.attributes.items)):
+            # A transport needs all numbers before it sends anything.
+            if isinstance(value, NamespaceFd):
+                self.network.namespace(value.namespace)
+            else:
+                namespace.link(value.name)
         doing = {
             "RTM_NEWLINK": self._new_link,
             "RTM_SETLINK": self._set_link,
@@ -215,9 +221,9 @@ class ModelKernel:
         message.finish()
 
     def _new_link(self, namespace: Namespace, message: _Message) -> None:
+        message.validate()
         if message.header.get("index") is not None or message.body.get("IFLA_IFNAME") in namespace.links:
             if "excl" in message.flags:
-                message.validate()
                 raise FileExistsError(errno.EEXIST, "link exists", str(message.body["IFLA_IFNAME"]))
             self._set_link(namespace, message)
             return
@@ -255,7 +261,6 @@ class ModelKernel:
         far_name = far.take("IFLA_IFNAME", str)
         far_mac, far_mtu = far.maybe("IFLA_ADDRESS", str), far.maybe("IFLA_MTU", int)
         far.finish()
-        check_name(name)
         peer = self.network.add_link(there, far_name, "veth", far_mac, far_mtu)
         try:
             link = self.network.add_link(namespace, name, "veth", mac, mtu)
@@ -327,13 +332,13 @@ class ModelKernel:
 class _Message:
     """A message that is taken apart: what nobody took is something that nobody knows (`finish`)."""
 
-    def __init__(self, message: Netlink | Attributes) -> None:
+    def __init__(self, message: Netlink | Value | None) -> None:
         self.flags: Sequence[str] = ()
         self.header: dict[str, Value] = {}
         if isinstance(message, Netlink):
             self.flags, self.header = message.flags, dict(message.header)
             message = message.attributes
-        self.body: dict[str, Value] = dict(message.items)
+        self.body: dict[str, Value] = dict(message.items) if isinstance(message, Attributes) else {}
 
     def finish(self) -> None:
         """Raises TypeError if there is something left."""
@@ -359,17 +364,19 @@ class _Message:
     def nested(self, name: str) -> _Message:
         """The attributes inside of that one; empty if it is not there."""
         found: Attributes | None = self.maybe(name, Attributes)
-        return _Message(found or Attributes(()))
+        return _Message(found)
 
     def validate(self) -> None:
         """veth_validate, br_validate: what is refused before anybody looks whether the name is taken."""
-        info = self.nested("IFLA_LINKINFO")
-        kind: str | None = info.maybe("IFLA_INFO_KIND", str)
-        peer = info.nested("IFLA_INFO_DATA").nested("VETH_INFO_PEER")
-        for side in (self, peer):
-            mac: str | None = side.maybe("IFLA_ADDRESS", str)
-            mtu: int | None = side.maybe("IFLA_MTU", int)
-            check_before_birth(str(kind), mac, mtu)
+        info = _Message(self.body.get("IFLA_LINKINFO"))
+        data = _Message(info.body.get("IFLA_INFO_DATA"))
+        for side in (self, _Message(data.body.get("VETH_INFO_PEER"))):
+            check_length(str(side.body.get("IFLA_IFNAME", "")))
+            mac, mtu = side.body.get("IFLA_ADDRESS"), side.body.get("IFLA_MTU")
+            kind = str(info.body.get("IFLA_INFO_KIND"))
+            check_before_birth(
+                kind, mac if isinstance(mac, str) else None, mtu if isinstance(mtu, int) else None
+            )
 
     def field(self, name: str) -> int:
         """That field of the header."""
@@ -421,6 +428,15 @@ def _door(request: Request) -> tuple[str, str]:
     if _is_nft(request):
         return "nft", ""
     return ("netlink", request.namespace) if isinstance(request, Netlink) else ("", "")
+
+
+def _named(items: Iterable[tuple[str, Value]]) -> Iterator[Index | NamespaceFd]:
+    """What stands for a number that only the kernel knows, at any depth."""
+    for _, value in items:
+        if isinstance(value, Attributes):
+            yield from _named(value.items)
+        elif isinstance(value, Index | NamespaceFd):
+            yield value
 
 
 def _goes_on(request: Request) -> bool:

@@ -312,11 +312,13 @@ class Network:
 
         Raises OSError: EEXIST, ENETDOWN, ENETUNREACH (IPv4) or EHOSTUNREACH (IPv6) for a gateway that is not on the link.
         """
-        if path.destination.version == 6:
-            _check_ipv6(link)
+        if path.destination.version == 6 and link.mtu < _IPV6_LEAST_MTU:
+            raise OSError(errno.ENODEV, "MTU too small for IPv6", link.name)
         if path.via is not None and not _reaches(link, path.via):
             code = errno.ENETUNREACH if path.via.version == 4 else errno.EHOSTUNREACH
             raise OSError(code, "gateway is not on the link", str(path.via))
+        if path.destination.version == 6:
+            _check_ipv6(link)
         if not link.up:
             raise OSError(errno.ENETDOWN, "link is down", link.name)
         place = path.destination, path.metric
@@ -350,10 +352,15 @@ class Network:
 
 def check_name(name: str) -> None:
     """Raises OSError for what cannot be the name of a link (dev_valid_name): ERANGE, EINVAL."""
-    if len(name.encode()) > 15:
-        raise OSError(errno.ERANGE, "name too long", name)
+    check_length(name)
     if name in ("", ".", "..") or any(letter in "/:" or letter.isspace() for letter in name):
         raise OSError(errno.EINVAL, "not a name", name)
+
+
+def check_length(name: str) -> None:
+    """Raises OSError: ERANGE for a name of more than 15 bytes, which the parser of attributes sees before anything else."""
+    if len(name.encode()) > 15:
+        raise OSError(errno.ERANGE, "name too long", name)
 
 
 def check_before_birth(kind: str, mac: str | None, mtu: int | None) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 IPV4_FORWARD = "net.ipv4.ip_forward"
+ALL_FORWARDING = "net.ipv4.conf.all.forwarding"
+"""The same setting by another name, and the one that is kept."""
 _PLAIN = {
     "net.core.somaxconn": "4096",
     "net.ipv4.ip_default_ttl": "64",
@@ -82,7 +84,7 @@ class Sysctls:
 
     def read(self, name: str, links: Container[str]) -> str | None:
         """The value, or None if there is no such sysctl, because the kernel has none or the link is not there."""
-        name = "net.ipv4.conf.all.forwarding" if name == IPV4_FORWARD else name
+        name = ALL_FORWARDING if name == IPV4_FORWARD else name
         if not self._exists(name, links):
             return None
         return self.written.get(name, default(name))
@@ -93,18 +95,18 @@ class Sysctls:
             raise FileNotFoundError(errno.ENOENT, "no such sysctl", name)
         if not all(word.lstrip("-").isdigit() for word in value.split() or [""]):
             raise OSError(errno.EINVAL, "not a number", name)
-        name = "net.ipv4.conf.all.forwarding" if name == IPV4_FORWARD else name
+        name = ALL_FORWARDING if name == IPV4_FORWARD else name
         self.written[name] = "\t".join(value.split())
 
     def spread(self, name: str, value: str, links: Iterator[str]) -> None:
         """What the kernel writes elsewhere when `name` is written."""
-        name = "net.ipv4.conf.all.forwarding" if name == IPV4_FORWARD else name
+        name = ALL_FORWARDING if name == IPV4_FORWARD else name
         if name not in _SPREADING:
             return
         _, family, _, _, last = name.split(".")
         for link in ("default", *links):
             self.written[of_link(f"net.{family}.conf", link, last)] = value
-        if name == "net.ipv4.conf.all.forwarding":  # RFC 1812: routers do not listen to redirects
+        if name == ALL_FORWARDING:  # RFC 1812: routers do not listen to redirects
             self.written["net.ipv4.conf.all.accept_redirects"] = "0" if value == "1" else "1"
 
     def born(self, link: str) -> None:

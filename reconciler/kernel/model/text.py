@@ -26,6 +26,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from reconciler.core.messages import HOST
 from reconciler.kernel.model.network import HeldAddress, Link, Namespace, Network, Path
 from reconciler.kernel.model.nft import Ruleset
+from reconciler.kernel.model.sysctls import ALL_FORWARDING, IPV4_FORWARD
 
 _DEFAULT = {4: "default", 6: "default6"}
 _METRIC = {4: 0, 6: 1024}
@@ -223,4 +224,5 @@ def _read_route(words: _Words, space: Namespace, network: Network) -> None:
 
 def _read_sysctl(words: _Words, space: Namespace, network: Network) -> None:
     name = words.first()
+    name = ALL_FORWARDING if name == IPV4_FORWARD else name
     space.sysctls.written[name] = "\t".join(words.first().split())
