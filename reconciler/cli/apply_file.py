@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from reconciler.cli import context, options
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from reconciler.core.plan import Plan
     from reconciler.core.planner import Policy
     from reconciler.core.resource import State
+    from reconciler.reconcile import View
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +41,15 @@ def run(arguments: argparse.Namespace) -> int:
     return make_so(desired, document.name, context.policy(arguments), arguments)
 
 
-def make_so(desired: State, owner: str, policy: Policy, arguments: argparse.Namespace, *, limited: bool = True) -> int:
+def make_so(
+    desired: State,
+    owner: str,
+    policy: Policy,
+    arguments: argparse.Namespace,
+    *,
+    limited: bool = True,
+    show: Callable[[Plan, View, argparse.Namespace], None] = plan_command.show,
+) -> int:
     """Brings the host to `desired` under the lock of `owner`, and prints what was done. Returns the exit code."""
     from reconciler import reconcile
     from reconciler.core import guards
@@ -47,7 +57,7 @@ def make_so(desired: State, owner: str, policy: Policy, arguments: argparse.Name
 
     with context.kernel(read_only=False) as kernel, Lock(owner, arguments.lock_timeout):
         plan, view = reconcile.plan(kernel, desired, owner, policy)
-        plan_command.show(plan, view, arguments)
+        show(plan, view, arguments)
         sys.stdout.flush()
         guards.refuse_conflicts(plan)
         if limited:

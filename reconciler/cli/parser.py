@@ -25,6 +25,7 @@ COMMANDS = (
 )
 """The modules of the commands, in the order in which --help lists them. The first is what `reconcile` without a command does."""
 
+USAGE = "reconcile [OPTION…]\n       reconcile COMMAND [OPTION…]"
 DESCRIPTION = """\
 Brings this host's container network to what a YAML file says, over netlink, changing only what differs.
 
@@ -50,11 +51,31 @@ exit codes:
 """
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Wraps paragraphs that are one line in the code, and leaves those alone that have lines of their own."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        parts = text.strip("\n").split("\n\n")
+        return "\n\n".join(part if "\n" in part else super(_Formatter, self)._fill_text(part, width, indent) for part in parts)
+
+
+class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]
+    """The commands. An option before a command would be lost on it (argparse lets the command's default win), and a lost --dry-run or
+    -f is no small thing: it is refused."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
+        for action in parser._actions:
+            if action.option_strings and getattr(namespace, action.dest, action.default) != action.default:
+                option = action.option_strings[-1]
+                parser.error(f"{option} stands before the command: options go behind it, as in `reconcile {values[0]} {option} …`")
+        super().__call__(parser, namespace, values, option_string)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, with the exit code that sysexits.h has for wrong usage (argparse's own 2 means "differences found" here)."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+        super().__init__(formatter_class=_Formatter, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -63,9 +84,11 @@ class Parser(argparse.ArgumentParser):
 
 def build() -> argparse.ArgumentParser:
     """The whole parser. Documentation and shell completion are made from it too."""
-    parser = Parser(prog="reconcile", description=DESCRIPTION, epilog=EPILOG)
+    parser = Parser(prog="reconcile", usage=USAGE, description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"reconcile {__version__}")
-    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", parser_class=Parser)
+    commands = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", prog="reconcile", parser_class=Parser, action=_Commands
+    )
     for name in COMMANDS:
         module = import_module(f"reconciler.cli.{name}")
         module.add(commands if name != COMMANDS[0] else parser)

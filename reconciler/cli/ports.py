@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from reconciler.cli import context, options
@@ -32,5 +33,5 @@ def run(arguments: argparse.Namespace) -> int:
     owner = context.owner(arguments)
     with context.kernel(read_only=True) as kernel:
         found = reconcile.look(kernel, State(), owner).found
-    print(ports_text(found, arguments.container, arguments.port).rstrip("\n"))
+    sys.stdout.write(ports_text(found, arguments.container, arguments.port))
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -48,7 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
     if child == 0:
         os._exit(_inside(arguments, document, sources))
     _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status) % 256
+    return _as_shells_have_it(os.waitstatus_to_exitcode(status))
+
+
+def _as_shells_have_it(code: int) -> int:
+    """The exit code of a process, for one that died of signal N 128 + N."""
+    return code if code >= 0 else 128 - code
 
 
 def _sources(arguments: argparse.Namespace) -> str:
@@ -72,9 +78,9 @@ def _inside(arguments: argparse.Namespace, document: Document, sources: str) -> 
             if code:
                 return code
         if arguments.exec is not None:
-            return subprocess.run(["sh", "-c", arguments.exec], env=environment).returncode
+            return _as_shells_have_it(subprocess.run(["sh", "-c", arguments.exec], env=environment).returncode)
         print(_welcome(document, around), file=sys.stderr)
-        return subprocess.run(_shell(), env=environment).returncode
+        return _as_shells_have_it(subprocess.run(_shell(), env=environment).returncode)
     except Exception as error:
         print(f"reconcile: sandbox: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
@@ -115,14 +121,25 @@ def _build_world(document: Document) -> World:
 
 
 def _environment(sources: str) -> dict[str, str]:
-    own = str(Path(sys.argv[0]).resolve().parent)
-    path = os.pathsep.join([str(Path(sys.executable).parent), own, os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    python = str(Path(sys.executable).parent)
+    path = os.pathsep.join([_command_directory(), python, os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     return os.environ | {
         "PATH": path,
         context.FILE_VARIABLE: sources,
         "RECONCILE_SANDBOX": "1",
         "PS1": "(sandbox) \\w# ",
     }
+
+
+def _command_directory() -> str:
+    """A directory with the command `reconcile` in it: this very one, however it was started. /run is the sandbox's own."""
+    package = str(Path(__file__).resolve().parents[2])
+    start = f"import sys; sys.path.insert(0, {package!r}); from reconciler.cli import main; sys.exit(main())"
+    command = Path("/run/sandbox/reconcile")
+    command.parent.mkdir(exist_ok=True)
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(start)} "$@"\n')
+    command.chmod(0o755)
+    return str(command.parent)
 
 
 def _shell() -> list[str]:

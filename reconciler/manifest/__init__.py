@@ -57,14 +57,13 @@ def load(paths: Sequence[str | Path], *, stdin: TextIO | None = None) -> Documen
 
     Raises ManifestError with every problem there is.
     """
-    names = files.expand(paths)
     texts, problems = [], []
-    for name in names:
-        text = files.contents(name, stdin)
+    for name in files.expand(paths):
+        text = name if isinstance(name, Problem) else files.contents(name, stdin)
         if isinstance(text, Problem):
             problems.append(text)
         else:
-            texts.append(("<stdin>" if name == files.STDIN else name, text))
+            texts.append(("<stdin>" if name == files.STDIN else str(name), text))
     return _document(texts, problems)
 
 
@@ -77,18 +76,9 @@ def _document(texts: Iterable[tuple[str, str | bytes]], problems: list[Problem])
     from reconciler.manifest.resolve import resolve
 
     merged = files.merge(texts)
-    tree = merged.tree
-    document = None
-    if tree.value or not tree.problems:
-        model = files.shaped(merged)
-        if model is not None:
-            so_far, tree.problems = tree.problems, []
-            document = resolve(model, merged)
-            consequences = merged.consequences() if merged.blemished else set()
-            tree.problems = so_far + [
-                problem for problem in tree.problems if (problem.position.file, problem.position.line) not in consequences
-            ]
-    problems += tree.problems
+    model = files.shaped(merged)
+    document = resolve(model, merged) if model is not None else None
+    problems += merged.problems
     if problems or document is None:
         raise ManifestError(sorted(set(problems)))
     return document
@@ -96,7 +86,6 @@ def _document(texts: Iterable[tuple[str, str | bytes]], problems: list[Problem])
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the file."""
-    from reconciler.manifest.model import FileModel
+    from reconciler.manifest.model import schema
 
-    schema = FileModel.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
+    return schema()

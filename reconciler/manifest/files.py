@@ -2,217 +2,280 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from reconciler.manifest import yaml
-from reconciler.manifest.model import BridgeModel, FileModel, container_name, link_name, nearest
-from reconciler.manifest.position import Position, Problem, printable
+from reconciler.manifest.model import (
+    AttachModel,
+    BridgeModel,
+    ContainerModel,
+    FileModel,
+    PortModel,
+    RouteModel,
+    called,
+    container_name,
+    link_name,
+    nearest,
+)
+from reconciler.manifest.position import Position, Problem, quoted
 
 STDIN = "-"
 
 
 @dataclass(slots=True)
 class Merged:
-    """All files as one value, in the shape of FileModel, with places by path."""
+    """All files as one tree in the shape of FileModel, and what is wrong with it."""
 
-    tree: yaml.Tree = field(default_factory=yaml.Tree)
+    root: yaml.Node
     sources: list[str] = field(default_factory=list)
-    blemished: set[Any] = field(default_factory=set)
-    """Bridges of which something is left out that did not have the shape."""
+    problems: list[Problem] = field(default_factory=list)
+    blemished: set[yaml.Path] = field(default_factory=set)
+    """Bridges and containers of which something is left out that did not have the shape: what else is found there may be a
+    consequence."""
 
-    def consequences(self) -> set[tuple[str, int]]:
-        """(file, line) of all that is in a blemished bridge: further problems there may be consequences of the first."""
-        return {
-            (place.file, place.line)
-            for places in (self.tree.values, self.tree.keys)
-            for path, place in places.items()
-            if len(path) > 1 and path[1] in self.blemished
-        }
+    def is_blemished(self, path: yaml.Path) -> bool:
+        """Whether what is at `path` belongs to something blemished."""
+        return bool(self.blemished) and any(path[:size] in self.blemished for size in range(len(path) + 1))
 
 
-def expand(paths: Sequence[str | Path]) -> list[str]:
-    """The files that `paths` name: a directory stands for its *.yaml and *.yml, sorted."""
-    result = []
-    for path in map(Path, paths):
-        if str(path) != STDIN and path.is_dir():
-            result += sorted(str(item) for item in path.iterdir() if item.suffix in (".yaml", ".yml") and item.is_file())
-        else:
-            result.append(str(path))
-    return result
+# --- the files -------------------------------------------------------------------------------------------------------
+
+
+def expand(paths: Sequence[str | Path]) -> list[str | Problem]:
+    """The files that `paths` name, each once; a directory stands for its *.yaml and *.yml, sorted, less hidden ones."""
+    found: dict[str, str | Problem] = {}
+    for path in map(str, paths):
+        for one in _listed(path) if path != STDIN and os.path.isdir(path) else [path]:
+            name = str(one)
+            found.setdefault(name if name == STDIN else os.path.realpath(name), one)
+    return list(found.values())
+
+
+def _listed(directory: str) -> Sequence[str | Problem]:
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError as error:
+        return [_unreadable(directory, error)]
+    files = [Path(directory, name) for name in names if name.endswith((".yaml", ".yml")) and not name.startswith(".")]
+    return [str(file) for file in files if not file.is_dir()]
 
 
 def contents(name: str, stdin: TextIO | None) -> bytes | str | Problem:
     """The text of a file, or why there is none."""
-    if name == STDIN:
-        return stdin.read(yaml.MAX_BYTES + 1) if stdin is not None else ""
     try:
+        if name == STDIN:
+            # Bytes, if there are any beneath: what is not UTF-8 is then told with its place.
+            stream: Any = getattr(stdin, "buffer", stdin)
+            text: bytes | str = stream.read(yaml.MAX_BYTES + 1) if stream is not None else ""
+            return text
         with open(name, "rb") as file:
             return file.read(yaml.MAX_BYTES + 1)
     except OSError as error:
-        return Problem(Position(name, 1, 1), f"cannot read the file: {error.strerror} (check the path and its permissions)")
+        return _unreadable(name, error)
+
+
+def _unreadable(name: str, error: OSError) -> Problem:
+    return Problem(Position(name, 1, 1), f"cannot be read: {error.strerror} (check the path and its permissions)")
+
+
+# --- one of many -----------------------------------------------------------------------------------------------------
 
 
 def merge(texts: Iterable[tuple[str, bytes | str]]) -> Merged:
     """The values of several files as one. Bridges are merged by name; only one file may give a bridge's own keys."""
-    result = Merged()
-    whole: dict[str, Any] = {}
+    result = Merged(yaml.Node({}, Position("", 1, 1)))
     for name, text in texts:
+        node, problems = yaml.read(text, name)
+        result.problems += problems
+        if not result.sources:
+            result.root.position = Position(name, 1, 1)
         result.sources.append(name)
-        tree = yaml.read(text, name)
-        result.tree.problems += tree.problems
-        result.tree.values.setdefault((), tree.values[()])
-        if tree.value is None:
-            continue
-        if not isinstance(tree.value, dict):
-            result.tree.problems.append(Problem(tree.values[()], "the file must be a mapping (begin with `version: 1`)"))
-            continue
-        if "version" not in tree.value and not tree.problems:
-            result.tree.problems.append(Problem(tree.position(()), "the version is missing (begin with `version: 1`)"))
-        _merge_mapping(result.tree, whole, tree, tree.value, ())
-    if not whole and not result.tree.problems:
-        whole = {"version": 1}
-    result.tree.value = whole
+        if node is not None and node.value is not None:
+            _add(result, node, unhurt=not problems)
     return result
 
 
-_SAME = frozenset({("version",), ("name",)})
+def _add(result: Merged, node: yaml.Node, *, unhurt: bool) -> None:
+    """Takes a file's value in. `unhurt`: all of it could be read."""
+    start = Position(node.position.file, 1, 1)
+    if not isinstance(node.value, dict):
+        kind = called(node.value)
+        result.problems.append(
+            Problem(node.position, f"the file must be a mapping, not {kind} (begin with `version: 1`)")
+        )
+        return
+    version = node.value.get("version")
+    if version is None and unhurt:
+        result.problems.append(Problem(start, "the version is missing (begin with `version: 1`)"))
+    elif version is not None and (version.value != 1 or isinstance(version.value, bool | float)):
+        said = quoted(version.value) if isinstance(version.value, str) else called(version.value)
+        said = said.removeprefix("the number ")
+        result.problems.append(Problem(version.position, f"version {said} is not known (write `version: 1`)"))
+    rest = {key: child for key, child in node.value.items() if key != "version"}
+    _merge(result, result.root, replace(node, value=rest), ())
 
 
-def _merge_mapping(into: yaml.Tree, target: dict[str, Any], tree: yaml.Tree, value: dict[str, Any], path: yaml.Path) -> None:
-    for key, item in value.items():
+def _merge(result: Merged, into: yaml.Node, node: yaml.Node, path: yaml.Path) -> None:
+    assert isinstance(into.value, dict)
+    assert isinstance(node.value, dict)
+    for key, child in node.value.items():
         here = (*path, key)
-        if key not in target:
-            target[key] = item
-            _take_places(into, tree, here)
-        elif here in _SAME and target[key] == item:
+        there = into.value.get(key)
+        if there is None or (there.value is None and _is_merged(here)):
+            into.value[key] = child
+        elif here == ("name",) and there.value == child.value:
             continue
-        elif isinstance(item, dict) and isinstance(target[key], dict) and _is_merged(here):
+        elif isinstance(there.value, dict) and isinstance(child.value, dict) and _is_merged(here):
             # A copy, since an alias may make two places one value.
-            target[key] = dict(target[key])
-            _merge_mapping(into, target[key], tree, item, here)
-        else:
-            first = into.key_position(here)
-            what = f"{printable(key)!r} is given in {first} too"
-            into.problems.append(Problem(tree.key_position(here), f"{what} (give it in one place)"))
+            into.value[key] = replace(there, value=dict(there.value))
+            _merge(result, into.value[key], child, here)
+        elif not (child.value is None and _is_merged(here)):
+            place, first = child.key or child.position, there.key or there.position
+            what = f"{quoted(key)} is given in {first.seen_from(place)} too"
+            result.problems.append(Problem(place, f"{what} (give it in one place)"))
 
 
 def _is_merged(path: yaml.Path) -> bool:
-    return path == ("bridges",) or (path[0] == "bridges" and (len(path) == 2 or (len(path) == 3 and path[2] == "containers")))
-
-
-def _take_places(into: yaml.Tree, tree: yaml.Tree, path: yaml.Path) -> None:
-    size = len(path)
-    into.values.update((key, place) for key, place in tree.values.items() if key[:size] == path)
-    into.keys.update((key, place) for key, place in tree.keys.items() if key[:size] == path)
+    """Whether what several files say at `path` goes together: all bridges, a bridge, its containers."""
+    return path[0] == "bridges" and (len(path) < 3 or path[2:] == ("containers",))
 
 
 # --- the shape -------------------------------------------------------------------------------------------------------
+
+_PRUNINGS = 8
+"""A value left out can show what is wrong around it only once or twice; more means that we go in circles."""
 
 
 def shaped(merged: Merged) -> FileModel | None:
     """The model of `merged`, with what has not the shape noted and left out, so that the rest can be judged too.
 
-    None if nothing is left to judge. A bridge in which something is left out that others rest on goes into
-    `merged.blemished`: what is found in there afterwards may be a consequence.
+    None if nothing is left to judge.
     """
-    tree = merged.tree
-    if "version" in tree.value and (tree.value["version"] != 1 or isinstance(tree.value["version"], bool)):
-        said = printable(tree.value["version"])
-        tree.problems.append(Problem(tree.position(("version",)), f"version {said} is not known (write `version: 1`)"))
-    _check_names(tree)
-    value: Any = {"version": 1} | tree.value
+    merged.root = merged.root.without(_misnamed(merged))
     for _ in range(_PRUNINGS):
         try:
-            return FileModel.model_validate(value)
+            return FileModel.model_validate({"version": 1} | merged.root.plain())
         except ValidationError as error:
-            found = error.errors(include_url=False, include_input=True)
-            tree.problems += [_problem(tree, item) for item in found]
-            paths = [_existing(value, tuple(item["loc"])) for item in found]
-            merged.blemished |= {path[1] for path in paths if len(path) > 1 and not _alone(path)}
-            value = _without(value, {path for path in paths if path})
-            if not all(paths):
-                return None
+            found = error.errors(include_url=False)
+        paths = {_existing(merged.root, _path(item)) for item in found}
+        merged.problems += [_problem(merged.root, item) for item in found]
+        merged.blemished |= {_hurt(path) for path in paths}
+        if () in paths:
+            return None
+        merged.root = merged.root.without(paths)
     return None
 
 
-_PRUNINGS = 3
+def _misnamed(merged: Merged) -> set[yaml.Path]:
+    """Bridges and containers whose names cannot be."""
+    found: set[yaml.Path] = set()
+
+    def check(path: yaml.Path, is_name: Callable[[Any], str]) -> None:
+        try:
+            is_name(path[-1])
+        except ValueError as error:
+            merged.problems.append(Problem(merged.root.key_definition(path), str(error)))
+            found.add(path)
+
+    bridges = merged.root.child("bridges")
+    for name, bridge in _items(bridges):
+        check(("bridges", name), link_name)
+        for inner, _ in _items(bridge.child("containers")):
+            check(("bridges", name, "containers", inner), container_name)
+    return found
+
+
+def _items(node: yaml.Node | None) -> Iterable[tuple[str, yaml.Node]]:
+    return node.value.items() if node is not None and isinstance(node.value, dict) else ()
+
+
+def _path(error: ErrorDetails) -> yaml.Path:
+    """Where pydantic found something: without the tags by which it tells the two syntaxes of ports apart."""
+    path = tuple(error["loc"])
+    return path[:6] + path[7:] if path[4:5] == ("ports",) and len(path) > 6 else path
+
+
+def _existing(root: yaml.Node, path: yaml.Path) -> yaml.Path:
+    """As much of `path` as there is."""
+    return path[: sum(1 for _ in root.along(path)) - 1]
+
+
 _ALONE = frozenset({"mtu", "mac", "stp", "ports", "routes", "sysctls"})
 """Keys that nothing else rests on: without them, the rest can be judged as if they were right."""
 
 
-def _alone(path: yaml.Path) -> bool:
-    return any(key in _ALONE for key in path[2:]) or path[-1] not in _known(path)
-
-
-def _known(path: yaml.Path) -> tuple[str, ...]:
-    return _siblings(path)
-
-
-def _existing(value: Any, path: yaml.Path) -> yaml.Path:
-    """As much of `path` as there is in `value`."""
-    for depth, step in enumerate(path):
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            return path[:depth]
+def _hurt(path: yaml.Path) -> yaml.Path:
+    """What further problems of may be consequences, once the value at `path` is left out."""
+    if len(path) > 4 and path[2] == "containers":
+        return path if path[4] in _ALONE or _is_unknown(path) else path[:4]
+    if len(path) > 2:
+        return path if path[2] in _ALONE or _is_unknown(path) else path[:2]
     return path
 
 
-def _without(value: Any, paths: set[yaml.Path], here: yaml.Path = ()) -> Any:
-    """A copy of `value` with what is at `paths` left out."""
-    if isinstance(value, dict):
-        return {key: _without(item, paths, (*here, key)) for key, item in value.items() if (*here, key) not in paths}
-    if isinstance(value, list):
-        return [_without(item, paths, (*here, place)) for place, item in enumerate(value) if (*here, place) not in paths]
-    return value
+def _is_unknown(path: yaml.Path) -> bool:
+    return str(path[-1]) not in _known(path)
 
 
-def _check_names(tree: yaml.Tree) -> None:
-    """The keys that are names: of bridges and of containers."""
-    bridges = tree.value.get("bridges")
-    for name, bridge in bridges.items() if isinstance(bridges, dict) else ():
-        _check_name(tree, ("bridges", name), link_name)
-        containers = bridge.get("containers") if isinstance(bridge, dict) else None
-        for container in containers if isinstance(containers, dict) else ():
-            _check_name(tree, ("bridges", name, "containers", container), container_name)
-
-
-def _check_name(tree: yaml.Tree, path: yaml.Path, check: Any) -> None:
-    try:
-        check(path[-1])
-    except ValueError as error:
-        tree.problems.append(Problem(tree.key_position(path), str(error)))
-
-
-def _problem(tree: yaml.Tree, error: Any) -> Problem:
+def _problem(root: yaml.Node, error: ErrorDetails) -> Problem:
     """pydantic's finding in our words, at its place."""
-    path = tuple(error["loc"])
-    kind, key = error["type"], printable(path[-1]) if path else ""
+    path = _path(error)
+    kind, key = error["type"], quoted(str(path[-1])) if path else "the file"
+    value, name = root.definition(path), root.key_definition(path)
     if kind == "extra_forbidden":
-        return Problem(tree.key_position(path), f"unknown key {key!r}{nearest(str(path[-1]), _siblings(path))}")
+        return Problem(name, f"unknown key {key}{_compose(path) or nearest(str(path[-1]), _known(path))}")
     if kind == "missing":
-        return Problem(tree.position(path[:-1]), f"the key {key!r} is missing (add it)")
+        return Problem(value, f"the key {key} is missing{_MISSING.get(str(path[-1]), ' (add it)')}")
     if kind in ("value_error", "assertion_error"):
-        return Problem(tree.position(path), str(error["ctx"]["error"]))
+        return Problem(value, str(error["ctx"]["error"]))
+    given = called(error["input"])
     if kind in ("model_type", "dict_type", "model_attributes_type"):
-        return Problem(tree.position(path), f"{key!r} must be a mapping (write `key: value` lines below it)")
+        return Problem(value, f"{_said(path)} must be a mapping, not {given} (write `key: value` lines below it)")
     if kind == "list_type":
-        return Problem(tree.position(path), f"{key!r} must be a list (write [ ] around it, or `- ` before each item)")
+        return Problem(
+            value, f"{_said(path)} must be a list, not {given} (write [ ] around it, or `- ` before each item)"
+        )
     if kind == "literal_error":
-        return Problem(tree.position(path), f"{printable(error['input'])!r} is no {key} (one of {error['ctx']['expected']})")
-    return Problem(tree.position(path), f"{key!r}: {printable(error['msg'])} (see docs/file.md)")
+        said = quoted(error["input"]) if isinstance(error["input"], str) else given
+        return Problem(value, f"{said} is no {path[-1]} (one of nat, routed, isolated, bridged)")
+    return Problem(value, f"{key}: {error['msg']} (see docs/file.md)")
 
 
-def _siblings(path: yaml.Path) -> tuple[str, ...]:
+_MISSING = {
+    "published": ', and a file cannot want "any" (add the host\'s port)',
+    "target": " (add the container's port)",
+    "to": " (add the destination)",
+}
+
+
+def _said(path: yaml.Path) -> str:
+    return f"item {path[-1] + 1} of {path[-2]}" if isinstance(path[-1], int) else quoted(path[-1])
+
+
+_COMPOSE_PORT_KEYS = ("mode", "name", "app_protocol")
+
+
+def _compose(path: yaml.Path) -> str:
+    """A remedy for what Compose has and we have not."""
+    if path[-1] in _COMPOSE_PORT_KEYS and path[4:5] == ("ports",):
+        return " (Compose has it, but on a single host nothing depends on it: remove it)"
+    return ""
+
+
+_MODELS: dict[str, Any] = {"attach": AttachModel, "routes": RouteModel, "ports": PortModel}
+
+
+def _known(path: yaml.Path) -> tuple[str, ...]:
     """The keys that are known where `path` ends."""
-    from reconciler.manifest.model import AttachModel, ContainerModel, RouteModel
-
-    model: Any = FileModel
-    for step in path[:-1]:
-        model = {"bridges": BridgeModel, "containers": ContainerModel, "attach": AttachModel, "routes": RouteModel}.get(str(step), model)
+    if len(path) > 5:
+        model: Any = _MODELS.get(str(path[4]), ContainerModel)
+    else:
+        model = {1: FileModel, 3: BridgeModel}.get(len(path), ContainerModel)
     return tuple(model.model_fields)

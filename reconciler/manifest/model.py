@@ -2,46 +2,55 @@
 
 Values are parsed into their canonical form here (ipaddress objects, lower-case MACs, port ranges); what needs more than one value
 to be judged is judged in reconciler.manifest.resolve.
+
+A key with nothing behind it is refused where an empty value could come of a template gone wrong (`host_ip:` would publish on
+every address), and taken for an empty one where its lines may just have been commented out (`ports:`, `containers:`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import ip_address, ip_interface, ip_network
-from typing import Annotated, Any, Literal, NamedTuple
+from difflib import get_close_matches
+from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_network
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
 from reconciler.core.messages import IPAddress, IPInterface, IPNetwork
-from reconciler.manifest.position import printable
+from reconciler.manifest.position import quoted
 
 
 def _text(what: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if isinstance(value, str):
             return value
-        raise ValueError(f"{what} must be text, not {_called(value)} (put it in quotes)")
+        remedy = "give it one, or remove the key" if value is None else "put it in quotes"
+        if isinstance(value, list | dict):
+            remedy = "write one value"
+        raise ValueError(f"{what} must be text, not {called(value)} ({remedy})")
 
     return check
 
 
-def _called(value: Any) -> str:
+def called(value: Any) -> str:
+    """What messages call a value of the wrong type."""
     if value is None:
         return "empty"
     if isinstance(value, bool):
         return f"the truth value {str(value).lower()}"
     if isinstance(value, int | float):
-        return f"the number {value}"
+        # Python refuses to print integers of thousands of digits, and nobody wants to read them.
+        return f"the number {value}" if isinstance(value, float) or abs(value) < 10**20 else "a huge number"
     return "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else "text"
 
 
 def _whole(low: int, high: int, what: str) -> Callable[[Any], int]:
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"{what} must be a whole number, not {_called(value)} (write one from {low} to {high})")
+            raise ValueError(f"{what} must be a whole number, not {called(value)} (write one from {low} to {high})")
         if not low <= value <= high:
-            raise ValueError(f"{what} is {value} (write a number from {low} to {high})")
+            raise ValueError(f"{what} cannot be {called(value).removeprefix('the number ')} (write {low} to {high})")
         return value
 
     return check
@@ -50,31 +59,54 @@ def _whole(low: int, high: int, what: str) -> Callable[[Any], int]:
 def _truth(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    raise ValueError(f"this must be true or false, not {_called(value)} (YAML 1.2 knows no yes, no, on or off)")
+    raise ValueError(f"this must be true or false, not {called(value)} (YAML 1.2 knows no yes, no, on or off)")
 
 
 # --- addresses -------------------------------------------------------------------------------------------------------
 
 
 def _address(value: Any) -> IPAddress:
-    text = _text("an address")(value).strip("[]")
+    text = _text("an address")(value)
     if "/" in text:
-        raise ValueError(f"{printable(text)!r} has a prefix length (leave it out here)")
+        raise ValueError(f"{quoted(text)} has a prefix length (leave it out here)")
     try:
-        return ip_address(text)
+        address = ip_address(text)
     except ValueError:
-        raise ValueError(f"{printable(text)!r} is not an IP address (write 192.0.2.1 or 2001:db8::1)") from None
+        raise ValueError(f"{quoted(text)} is not an IP address (write 192.0.2.1 or 2001:db8::1)") from None
+    return _plain(address, text)
+
+
+def _plain(address: IPAddress, text: str) -> IPAddress:
+    """Refuses what only looks like IPv6 (::ffff:192.0.2.1), and zones, which name an interface of one host."""
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            raise ValueError(f"{quoted(text)} has a zone (leave out what is behind the %)")
+        if address.ipv4_mapped is not None:
+            raise ValueError(f"{quoted(text)} is an IPv4 address in IPv6 clothes (write {address.ipv4_mapped})")
+    return address
 
 
 def _interface(value: Any) -> IPInterface:
     text = _text("an address")(value)
-    if "/" not in text:
-        _address(text)
-        raise ValueError(f"{printable(text)!r} has no prefix length (write {printable(text)}/24, or what the subnet has)")
-    try:
-        return ip_interface(text)
-    except ValueError:
-        raise ValueError(f"{printable(text)!r} is not an address with a prefix length (write 192.0.2.1/24)") from None
+    plain, slash, length = text.partition("/")
+    if not slash:
+        address = _address(text)
+        raise ValueError(f"{address} has no prefix length (write {address}/{_usual(address)}, or what the subnet has)")
+    address = _address(plain)
+    if not (length.isascii() and length.isdigit() and len(length) <= 3 and int(length) <= address.max_prefixlen):
+        raise ValueError(
+            f"{quoted(text)} has no prefix length from 0 to {address.max_prefixlen} (write {address}/{_usual(address)})"
+        )
+    return with_length(address, int(length))
+
+
+def with_length(address: IPAddress, length: int) -> IPInterface:
+    """`address` with a prefix length. By its number: from an address, ipaddress would print and parse it."""
+    return IPv4Interface((int(address), length)) if address.version == 4 else IPv6Interface((int(address), length))
+
+
+def _usual(address: IPAddress) -> int:
+    return 24 if address.version == 4 else 64
 
 
 class ContainerAddress(NamedTuple):
@@ -92,20 +124,57 @@ def _container_address(value: Any) -> ContainerAddress:
     return ContainerAddress(_address(text), None)
 
 
+def _container_addresses(value: Any) -> Any:
+    if value is None:
+        raise ValueError("addresses is empty (write [] for none, or remove the key to have one picked)")
+    return value
+
+
 def _network(value: Any) -> IPNetwork:
     text = _text("a destination")(value)
-    try:
-        return ip_network(text)
-    except ValueError as error:
-        if "host bits" in str(error):
-            inside = ip_network(text, strict=False)
-            raise ValueError(f"{printable(text)!r} is not a network's own address (write {inside})") from None
-        raise ValueError(f"{printable(text)!r} is not a network (write 192.0.2.0/24)") from None
+    if text == "default":
+        raise ValueError("`default` does not say which family (write 0.0.0.0/0 or ::/0)")
+    plain, slash, _ = text.partition("/")
+    if not slash:
+        return ip_network(_address(plain))
+    interface = _interface(text)
+    if interface.ip != interface.network.network_address:
+        raise ValueError(f"{quoted(text)} is not a network's own address (write {interface.network})")
+    return interface.network
 
 
-def _one_per_family(what: str) -> Callable[[Any], list[IPAddress]]:
+def check_host(address: IPAddress) -> IPAddress:
+    """Whether a port can be published on `address`. Raises ValueError."""
+    if address.is_loopback and address.version == 6:
+        # There is no route_localnet for IPv6: the kernel drops ::1 from another interface's point of view (ip6_input.c).
+        raise ValueError("the kernel cannot translate ::1, so nothing can be published on it (publish on 127.0.0.1)")
+    if address.is_multicast or str(address) == "255.255.255.255":
+        raise ValueError(f"{address} is not an address of a host (name one of its own, or none)")
+    if address.is_link_local and address.version == 6:
+        raise ValueError(
+            f"{address} is link-local, and so on every interface at once (name another address of the host)"
+        )
+    return address
+
+
+def _check_source(address: IPAddress) -> IPAddress:
+    """Whether packets can leave with `address` as their source. Raises ValueError."""
+    if (
+        address.is_loopback
+        or address.is_multicast
+        or address.is_unspecified
+        or address.is_link_local
+        or str(address) == "255.255.255.255"
+    ):
+        raise ValueError(f"{address} cannot be the source of what leaves (name one of the host's own addresses)")
+    return address
+
+
+def _one_per_family(what: str, check_one: Callable[[IPAddress], IPAddress]) -> Callable[[Any], list[IPAddress]]:
     def check(value: Any) -> list[IPAddress]:
-        addresses = [_address(item) for item in (value if isinstance(value, list) else [value])]
+        if value is None:
+            raise ValueError(f"{what} is empty (give it an address, or remove the key)")
+        addresses = [check_one(_address(item)) for item in (value if isinstance(value, list) else [value])]
         if len({address.version for address in addresses}) < len(addresses):
             raise ValueError(f"{what} has two addresses of one family (keep one of IPv4 and one of IPv6 at most)")
         return addresses
@@ -117,11 +186,13 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 def _mac(value: Any) -> str:
-    text = _text("a MAC address")(value).lower().replace("-", ":")
+    given = _text("a MAC address")(value)
+    text = given.lower().replace("-", ":")
     if not _MAC.fullmatch(text):
-        raise ValueError(f"{printable(value)!r} is not a MAC address (write six bytes in hexadecimal, as 02:00:00:00:00:01)")
+        raise ValueError(f"{quoted(given)} is not a MAC address (write six bytes in hexadecimal, as 02:00:00:00:00:01)")
     if text == "00:00:00:00:00:00" or int(text[:2], 16) & 1:
-        raise ValueError(f"{text} cannot be an interface's MAC (zero and multicast ones cannot: make the first byte even, as 02)")
+        # is_valid_ether_addr() of linux/etherdevice.h
+        raise ValueError(f"{text} is zero or multicast, which no interface can have (begin it with 02)")
     return text
 
 
@@ -129,61 +200,83 @@ def _mac(value: Any) -> str:
 
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_SYSCTL = re.compile(r"net\.[a-z0-9_]+(\.[A-Za-z0-9_/-]+)+")
+_SYSCTL = re.compile(r"net(\.[A-Za-z0-9_/-]+)+")
+_RESERVED_LINKS = {
+    "lo": "is the loopback interface",
+    # sysctl_dev_name_is_allowed() of net/core/sysctl_net_core.c
+    "all": "is a folder of /proc/sys/net, so the kernel takes it for no interface",
+    "default": "is a folder of /proc/sys/net, so the kernel takes it for no interface",
+}
 
 
 def _owner(value: Any) -> str:
-    text = _text("name")(value)
+    text = _text("a name")(value)
     if not _OWNER.fullmatch(text):
         # It becomes part of an nftables table's name and of interface aliases.
-        raise ValueError(f"{printable(text)!r} cannot be a name here (up to 32 letters, digits, `_`, `.` and `-`)")
+        what = "(up to 32 letters, digits, `_`, `.` and `-`, beginning with a letter or digit)"
+        raise ValueError(f"{quoted(text)} cannot be a name here {what}")
     return text
 
 
-def _link(value: Any) -> str:
-    """What dev_valid_name() of net/core/dev.c takes, less `%`, which it takes for a pattern."""
+def link_name(value: Any) -> str:
+    """What dev_valid_name() of net/core/dev.c takes, less `%`, which it takes for a pattern. Raises ValueError."""
     text = _text("an interface's name")(value)
     size = len(text.encode(errors="replace"))
-    if not text or size > 15:
-        raise ValueError(f"{printable(text)!r} is {size} bytes long (the kernel takes interface names of 1 to 15 bytes)")
-    if text in (".", "..") or not text.isprintable() or any(one in "/:%\"\\" or one.isspace() for one in text):
-        raise ValueError(f"{printable(text)!r} cannot be an interface's name (no `/`, `:`, `%`, quotes or blanks, and not `.` or `..`)")
+    if not 1 <= size <= 15:
+        raise ValueError(f"{quoted(text)} is {size} bytes long (the kernel takes interface names of 1 to 15 bytes)")
+    if text in (".", "..") or not text.isprintable() or any(one in "/:%\"'\\" or one.isspace() for one in text):
+        raise ValueError(
+            f"{quoted(text)} cannot be an interface's name (no `/`, `:`, `%`, quotes or blanks, and not `.` or `..`)"
+        )
+    if text in _RESERVED_LINKS:
+        raise ValueError(f"{text} {_RESERVED_LINKS[text]} (choose another name)")
     return text
 
 
 def _netns(value: Any) -> str:
     text = _text("a namespace's name")(value)
-    if text in ("", ".", "..") or "/" in text or not text.isprintable() or ":" in text or len(text.encode(errors="replace")) > 255:
-        raise ValueError(f"{printable(text)!r} cannot be a namespace's name (no `/` or `:`, not `.` or `..`, at most 255 bytes)")
+    size = len(text.encode(errors="replace"))
+    if text in ("", ".", "..") or not text.isprintable() or any(one in "/:" for one in text) or size > 255:
+        raise ValueError(
+            f"{quoted(text)} cannot be a namespace's name (no `/` or `:`, not `.` or `..`, at most 255 bytes)"
+        )
     return text
 
 
-def container_name(text: str) -> str:
-    """Checks the key of a container. Raises ValueError."""
+def container_name(value: Any) -> str:
+    """Checks the name of a container, as Docker and Podman have them. Raises ValueError."""
+    text = _text("a container's name")(value)
     if not _CONTAINER.fullmatch(text):
-        raise ValueError(f"{printable(text)!r} cannot be a container's name (letters, digits, `_`, `.` and `-`, beginning with a letter or digit)")
+        what = "(up to 128 letters, digits, `_`, `.` and `-`, beginning with a letter or digit)"
+        raise ValueError(f"{quoted(text)} cannot be a container's name {what}")
     return text
-
-
-def link_name(text: str) -> str:
-    """Checks the name of a bridge. Raises ValueError."""
-    return _link(text)
 
 
 def _sysctls(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise ValueError(f"sysctls must be a mapping of names to values, not {_called(value)} (write NAME: VALUE)")
-    result = {}
-    for name, setting in value.items():
-        if not _SYSCTL.fullmatch(name) or ".." in name:
-            raise ValueError(f"{printable(name)!r} is no setting of a network namespace (only names below `net.`, as net.ipv4.tcp_keepalive_time)")
-        if isinstance(setting, bool) or not isinstance(setting, str | int):
-            raise ValueError(f"{name} must be text or a whole number, not {_called(setting)} (put it in quotes)")
-        text = " ".join(str(setting).split())
-        if not text.isprintable() or not text:
-            raise ValueError(f"{name} has an empty or unprintable value (give it one)")
-        result[name] = text
-    return result
+        raise ValueError(f"sysctls must be a mapping, not {called(value)} (write NAME: VALUE lines below it)")
+    return {_sysctl_name(name): _sysctl_value(name, setting) for name, setting in value.items()}
+
+
+def _sysctl_name(name: str) -> str:
+    # A slash stands for a dot in an interface's name, as in sysctl(8); two dots would lead out of /proc/sys/net.
+    parts = name.replace("/", ".").split(".")
+    if not _SYSCTL.fullmatch(name) or "" in parts:
+        raise ValueError(
+            f"{quoted(name)} is no setting of a network namespace (only those below `net.`, as net.ipv4.tcp_keepalive_time)"
+        )
+    return name
+
+
+def _sysctl_value(name: str, setting: Any) -> str:
+    if isinstance(setting, bool) or not isinstance(setting, str | int):
+        raise ValueError(f"{name} must be text or a whole number, not {called(setting)} (put it in quotes)")
+    if isinstance(setting, int) and abs(setting) >= 10**20:
+        raise ValueError(f"{name} cannot be a huge number (no setting of the kernel takes it)")
+    text = " ".join(str(setting).split())
+    if not text or not text.isprintable():
+        raise ValueError(f"{name} has an empty or unprintable value (give it one, or remove it)")
+    return text
 
 
 # --- ports -----------------------------------------------------------------------------------------------------------
@@ -199,203 +292,293 @@ class PortText(NamedTuple):
 
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
+_RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
+_SHORT = re.compile(
+    r"(?:(?:\[(?P<six>[^]]*)\]|(?P<four>[^:\[\]]*)):)?(?P<published>[^:\[\]]*):(?P<target>[^:\[\]]*?)(?:/(?P<protocol>[^/]*))?"
+)
 
 
 def _range(text: str) -> tuple[int, int]:
-    first, dash, last = text.partition("-")
-    if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())) or len(text) > 11:
-        raise ValueError(f"{printable(text)!r} is not a port or a range of ports (write 8080 or 8000-8010)")
-    low, high = int(first), int(last or first)
+    found = _RANGE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{quoted(text)} is not a port or a range of ports (write 8080 or 8000-8010)")
+    low = int(found[1])
+    high = int(found[2] or low)
     if not (1 <= low <= 65535 and 1 <= high <= 65535):
-        raise ValueError(f"{printable(text)!r} is outside of what ports can be (1 to 65535)")
+        raise ValueError(f"{quoted(text)} is outside of what ports can be (1 to 65535)")
     if low > high:
-        raise ValueError(f"the range {printable(text)} runs backwards (write {high}-{low})")
+        raise ValueError(f"the range {text} runs backwards (write {high}-{low})")
     return low, high
 
 
-def _port(value: Any) -> PortText:
-    if isinstance(value, dict):
-        return _long_port(value)
+def _long_range(value: Any) -> tuple[int, int]:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"a port cannot be {called(value)} (write 8080 or 8000-8010)")
+    return _range(value if isinstance(value, str) else called(value).removeprefix("the number "))
+
+
+def _protocol(value: Any) -> str:
+    text = _text("the protocol")(value)
+    if text.lower() not in _PROTOCOLS:
+        raise ValueError(f"the protocol {quoted(text)} is not known (tcp, udp or sctp)")
+    return text.lower()
+
+
+def _short_port(value: Any) -> PortText:
     if isinstance(value, int) and not isinstance(value, bool):
-        raise ValueError(f'port {value} names no host port, and a file cannot want "any" (write "{value}:{value}")')
-    return _short_port(_text("a port")(value))
+        number = called(value).removeprefix("the number ")
+        raise ValueError(
+            f'port {number} names no host port, and a file cannot want "any" (write "HOST:{number}", as "8080:80")'
+        )
+    text = _text("a port")(value)
+    if ":" not in text:
+        raise ValueError(
+            f'{quoted(text)} names no host port, and a file cannot want "any" (write "HOST:CONTAINER", as "8080:80")'
+        )
+    found = _SHORT.fullmatch(text)
+    if found is None:
+        raise ValueError(
+            f"{quoted(text)} is not a port (write [HOST_IP:]HOST:CONTAINER[/PROTOCOL], an IPv6 address in brackets)"
+        )
+    if not found["published"]:
+        raise ValueError(f'{quoted(text)} has an empty host port, and a file cannot want "any" (write "8080:80")')
+    host = found["six"] if found["six"] is not None else found["four"]
+    if host == "":
+        raise ValueError(f"{quoted(text)} has an empty host address (name one, or leave out the colon behind it)")
+    address = None if host is None else check_host(_address(host))
+    protocol = "tcp" if found["protocol"] is None else _protocol(found["protocol"])
+    return PortText(address, _range(found["published"]), _range(found["target"]), protocol)
 
 
-def _short_port(text: str) -> PortText:
-    rest, slash, protocol = text.partition("/")
-    host: str | None = None
-    if rest.startswith("["):
-        host, bracket, rest = rest[1:].partition("]")
-        if not bracket or not rest.startswith(":"):
-            raise ValueError(f"{printable(text)!r} has no `]:` behind its address (write [2001:db8::1]:8080:80)")
-        rest = rest[1:]
-    parts = rest.split(":")
-    if host is None and len(parts) == 3:
-        host, *parts = parts
-    if len(parts) > 2:
-        raise ValueError(f"{printable(text)!r} has too many colons (write HOST_IP:HOST:CONTAINER, an IPv6 address in brackets)")
-    if len(parts) == 1:
-        raise ValueError(f'{printable(text)!r} names no host port, and a file cannot want "any" (write "HOST:{printable(parts[0])}")')
-    if slash and not protocol:
-        raise ValueError(f"{printable(text)!r} ends in a slash (write the protocol behind it: tcp, udp or sctp)")
-    return _made(None if host in (None, "") else _address(host), parts[0], parts[1], protocol or "tcp")
+def _host_ip(value: Any) -> IPAddress:
+    return check_host(_address(value))
 
 
-def _long_port(value: dict[str, Any]) -> PortText:
-    known = ("published", "target", "protocol", "host_ip")
-    for key in value:
-        if key not in known:
-            extra = " (Compose has it, but nothing on a single host depends on it: remove it)" if key in ("mode", "name", "app_protocol") else nearest(key, known)
-            raise ValueError(f"unknown key {printable(key)!r} in a port{extra}")
-    if "target" not in value:
-        raise ValueError("the port has no `target` (add the container's port)")
-    if "published" not in value:
-        raise ValueError('the port has no `published`, and a file cannot want "any" (add the host\'s port)')
-    texts = []
-    for key in ("published", "target"):
-        if isinstance(value[key], bool) or not isinstance(value[key], int | str):
-            raise ValueError(f"{key} must be a port, not {_called(value[key])} (write 8080 or 8000-8010)")
-        texts.append(str(value[key]))
-    host = value.get("host_ip")
-    return _made(None if host is None else _address(host), texts[0], texts[1], _text("protocol")(value.get("protocol", "tcp")))
-
-
-def _made(host: IPAddress | None, published: str, target: str, protocol: str) -> PortText:
-    if protocol.lower() not in _PROTOCOLS:
-        raise ValueError(f"the protocol {printable(protocol)!r} is not known (tcp, udp or sctp)")
-    if not published:
-        raise ValueError(f'the host port is empty, and a file cannot want "any" (write "HOST:{printable(target)}")')
-    ours, theirs = _range(published), _range(target)
-    if ours[1] - ours[0] != theirs[1] - theirs[0]:
-        size, other = ours[1] - ours[0] + 1, theirs[1] - theirs[0] + 1
-        raise ValueError(f"{size} host port{'s' * (size > 1)} cannot lead to {other} of the container (give both ranges the same length)")
-    if host is not None and host.is_loopback and host.version == 6:
-        raise ValueError("the kernel cannot translate ::1, so nothing can be published on it (publish on 127.0.0.1)")
-    if host is not None and (host.is_multicast or str(host) == "255.255.255.255"):
-        raise ValueError(f"{host} is not an address of a host (name one of its own, or none)")
-    return PortText(host, ours, theirs, protocol.lower())
+def _even(given: PortText | PortModel) -> PortText:
+    port = (
+        given if isinstance(given, PortText) else PortText(given.host_ip, given.published, given.target, given.protocol)
+    )
+    ours, theirs = (last - first + 1 for first, last in (port.published, port.target))
+    if ours != theirs:
+        ports = "port" if ours == 1 else "ports"
+        raise ValueError(
+            f"{ours} host {ports} cannot lead to {theirs} of the container (give both ranges the same length)"
+        )
+    return port
 
 
 def nearest(word: str, known: tuple[str, ...]) -> str:
-    """A parenthesis with the known words, the nearest first if one is near."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(word, known, 1, 0.6)
+    """A parenthesis with the nearest known word, or if none is near, all."""
+    close = get_close_matches(word[:64], known, 1, 0.6)
     return f" (did you mean `{close[0]}`?)" if close else f" (known are {', '.join(known)})"
 
 
 # --- the model -------------------------------------------------------------------------------------------------------
 
 
-def _schema(**schema: Any) -> WithJsonSchema:
-    return WithJsonSchema(schema)
+def _schema(kind: str | list[str], *examples: Any, **more: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": kind, **({"examples": list(examples)} if examples else {}), **more})
 
 
-_PORT_SCHEMA = {
-    "anyOf": [
-        {"type": "string", "description": "[HOST_IP:]HOST[-END]:CONTAINER[-END][/PROTOCOL]"},
-        {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["published", "target"],
-            "properties": {
-                "published": {"type": ["integer", "string"], "description": "port or range of the host"},
-                "target": {"type": ["integer", "string"], "description": "port or range of the container"},
-                "protocol": {"enum": list(_PROTOCOLS), "default": "tcp"},
-                "host_ip": {"type": "string", "description": "the host's address; default: all"},
-            },
-        },
-    ]
+def _if_null(empty: Any) -> BeforeValidator:
+    return BeforeValidator(lambda value: empty if value is None else value)
+
+
+Interface = Annotated[Any, BeforeValidator(_interface), _schema("string", "10.88.0.1/24", "fd00:88::1/64")]
+OptionalPrefix = Annotated[Any, BeforeValidator(_container_address), _schema("string", "10.88.0.10", "fd00:88::10")]
+Address = Annotated[Any, BeforeValidator(_address), _schema("string", "10.88.0.254")]
+Network = Annotated[Any, BeforeValidator(_network), _schema("string", "10.99.0.0/16", "::/0")]
+HostAddress = Annotated[Any, BeforeValidator(_host_ip), _schema("string", "127.0.0.1", "2001:db8::1")]
+Mac = Annotated[
+    str | None,
+    BeforeValidator(_mac),
+    _schema("string", "02:00:00:00:00:01", pattern="^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"),
+]
+Link = Annotated[str, BeforeValidator(link_name), _schema("string", "eth1", minLength=1, maxLength=15)]
+TapName = Annotated[str | None, BeforeValidator(link_name), _schema("string", "vnet0", minLength=1, maxLength=15)]
+Inside = Annotated[str | None, BeforeValidator(link_name), _schema("string", "eth0", minLength=1, maxLength=15)]
+NetnsName = Annotated[str | None, BeforeValidator(_netns), _schema("string", "web", minLength=1, maxLength=255)]
+ContainerName = Annotated[
+    str | None, BeforeValidator(container_name), _schema("string", "web", pattern=f"^{_CONTAINER.pattern}$")
+]
+Pid = Annotated[
+    int | None, BeforeValidator(_whole(1, 2**22, "a pid")), _schema("integer", 4711, minimum=1, maximum=2**22)
+]
+Mtu = Annotated[
+    int | None, BeforeValidator(_whole(68, 65535, "an MTU")), _schema("integer", 1500, 9000, minimum=68, maximum=65535)
+]
+Truth = Annotated[bool, BeforeValidator(_truth), _schema("boolean")]
+OptionalTruth = Annotated[bool | None, BeforeValidator(_truth), _schema("boolean")]
+Metric = Annotated[
+    int | None, BeforeValidator(_whole(0, 2**32 - 1, "a metric")), _schema("integer", 100, minimum=0, maximum=2**32 - 1)
+]
+PortRange = Annotated[Any, BeforeValidator(_long_range), _schema(["integer", "string"], 8080, "8000-8010")]
+Mode: TypeAlias = Literal["nat", "routed", "isolated", "bridged"]
+_ONE_PER_FAMILY = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": 2}],
+    "examples": ["192.0.2.7", ["192.0.2.7", "2001:db8::7"]],
 }
-
-Interface = Annotated[Any, BeforeValidator(_interface), _schema(type="string", examples=["10.88.0.1/24"])]
-OptionalPrefix = Annotated[Any, BeforeValidator(_container_address), _schema(type="string", examples=["10.88.0.10"])]
-Address = Annotated[Any, BeforeValidator(_address), _schema(type="string", examples=["10.88.0.1"])]
-Network = Annotated[Any, BeforeValidator(_network), _schema(type="string", examples=["10.0.0.0/8"])]
-Mac = Annotated[str, BeforeValidator(_mac), _schema(type="string", examples=["02:00:00:00:00:01"])]
-Link = Annotated[str, BeforeValidator(_link), _schema(type="string", minLength=1, maxLength=15)]
-NetnsName = Annotated[str, BeforeValidator(_netns), _schema(type="string", minLength=1)]
-Word = Annotated[str, BeforeValidator(_text("a name")), _schema(type="string", minLength=1)]
-Mtu = Annotated[int, BeforeValidator(_whole(68, 65535, "an MTU")), _schema(type="integer", minimum=68, maximum=65535)]
-Truth = Annotated[bool, BeforeValidator(_truth), _schema(type="boolean")]
-Metric = Annotated[int, BeforeValidator(_whole(0, 2**32 - 1, "a metric")), _schema(type="integer", minimum=0)]
-PortField = Annotated[Any, BeforeValidator(_port), WithJsonSchema(_PORT_SCHEMA)]
-_ADDRESSES = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": 2}]}
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+class PortModel(_Model):
+    """A published port in the long syntax."""
+
+    model_config = ConfigDict(title="Port")
+    published: PortRange = Field(description="the host's port, or a range of ports")
+    target: PortRange = Field(description="the container's port, or a range of the same length")
+    protocol: Annotated[str, BeforeValidator(_protocol), WithJsonSchema({"enum": list(_PROTOCOLS)})] = Field(
+        "tcp", description="`tcp`, `udp` or `sctp`"
+    )
+    host_ip: HostAddress = Field(
+        None,
+        description="the host's address to publish on. Left out: the bridge's `host_ip`, and without one all addresses",
+    )
+
+
+if TYPE_CHECKING:
+    Port: TypeAlias = PortText
+else:
+    Port = Annotated[
+        Annotated[
+            Annotated[
+                Any,
+                BeforeValidator(_short_port),
+                _schema(
+                    "string", "8080:80", "127.0.0.1:8443:443/tcp", "[2001:db8::1]:53:53/udp", "8000-8010:9000-9010"
+                ),
+            ],
+            Tag("short"),
+        ]
+        | Annotated[PortModel, Tag("long")],
+        Discriminator(lambda value: "long" if isinstance(value, dict) else "short"),
+        AfterValidator(_even),
+    ]
+
+
 class RouteModel(_Model):
-    """A route inside of a container."""
+    """A route inside of a container, by the interface that it stands below."""
 
     model_config = ConfigDict(title="Route")
-    to: Network = Field(description="the destination")
-    via: Address | None = Field(None, description="the gateway; left out: straight to the neighbour")
-    metric: Metric | None = Field(None, description="the kernel's preference: the lower wins")
+    to: Network = Field(description="the destination: a network, or a single address")
+    via: Address = Field(
+        None, description="the gateway, in a subnet of this interface. Left out: straight to the neighbour"
+    )
+    metric: Metric = Field(
+        None, description="of routes to the same destination, the one with the lowest metric is taken"
+    )
 
 
 class AttachModel(_Model):
     """How a container hangs on its bridge: exactly one of these keys."""
 
-    model_config = ConfigDict(title="Attach")
-    netns: NetnsName | None = Field(None, description="a named network namespace; made if it is missing, and removed only if we made it")
-    pid: Annotated[int, BeforeValidator(_whole(1, 2**22, "a pid")), _schema(type="integer", minimum=1)] | None = Field(
-        None, description="the network namespace of this process"
+    model_config = ConfigDict(title="Attach", json_schema_extra={"minProperties": 1, "maxProperties": 1})
+    netns: NetnsName = Field(
+        None,
+        description="a named network namespace, as `ip netns` has them. One that is missing is made, and removed again "
+        "only if we made it",
     )
-    docker: Word | None = Field(None, description="a Docker container, by name")
-    podman: Word | None = Field(None, description="a Podman container, by name")
-    tap: Link | None = Field(None, description="a TAP device of this name, for a virtual machine; its inside is not ours")
+    pid: Pid = Field(None, description="the network namespace of this process")
+    docker: ContainerName = Field(None, description="a Docker container, by name")
+    podman: ContainerName = Field(None, description="a Podman container, by name")
+    tap: TapName = Field(
+        None,
+        description="a TAP device of this name on the host, for a virtual machine. What is inside of the machine is not ours",
+    )
+
+
+if TYPE_CHECKING:
+    GivenAttach: TypeAlias = AttachModel | None
+else:
+    # None is what it is when it is left out; it cannot be given.
+    GivenAttach = AttachModel
 
 
 class ContainerModel(_Model):
-    """What hangs on a bridge. A container under two bridges with the same name is one, with two interfaces."""
+    """What hangs on a bridge. A container of one name under two bridges is one container with two interfaces.
+
+    Nothing at all (`web:`) is a container too: in the network namespace of its own name, with the next free addresses.
+    """
 
     model_config = ConfigDict(title="Container")
-    attach: AttachModel | None = Field(None, description="how it hangs there; default: the network namespace of its own name")
-    addresses: list[OptionalPrefix] | None = Field(
+    attach: GivenAttach = Field(
+        None, description="how it hangs there. Left out: by the network namespace of its own name"
+    )
+    addresses: Annotated[list[OptionalPrefix] | None, BeforeValidator(_container_addresses)] = Field(
         None,
-        description="with or without prefix length (the bridge's is taken). Left out: the lowest free address of each of the bridge's "
-        "subnets, in the order of the file",
+        description="its addresses, with or without prefix length (the subnet of the bridge has it). Left out: the lowest free address of the "
+        "bridge's first subnet of each family, in the order of the file; so it hangs on its place there, and the plan says so",
     )
-    mac: Mac | None = Field(None, description="default: derived from the names of owner, bridge and container, the same after every restart")
-    mtu: Mtu | None = Field(None, description="default: the bridge's")
-    interface: Link | None = Field(None, description="the name inside; default eth0 on the first bridge, eth1 on the second…")
-    default_route: Truth | None = Field(None, description="which of several bridges has it; default: the first in the file that has a gateway")
-    routes: list[RouteModel] = Field([], description="further routes inside of the container")
-    sysctls: Annotated[dict[str, str], BeforeValidator(_sysctls), _schema(type="object", additionalProperties={"type": ["string", "integer"]})] = Field(
-        {}, description="kernel settings below net. inside of the container"
+    mac: Mac = Field(
+        None,
+        description="of its interface. Left out: derived from the names of owner, bridge and container, the same after every restart",
     )
-    ports: list[PortField] = Field(
+    mtu: Mtu = Field(None, description="of its interface. Left out: the bridge's")
+    interface: Inside = Field(
+        None, description="its interface's name inside. Left out: `eth0` on its first bridge, `eth1` on the second…"
+    )
+    default_route: OptionalTruth = Field(
+        None,
+        description="`true`: its default route goes by this bridge; `false`: not by this one. Left out: by the first of its bridges in the file that "
+        "has a gateway",
+    )
+    routes: Annotated[list[RouteModel], _if_null([])] = Field(
+        [], description="further routes inside, by this interface"
+    )
+    sysctls: Annotated[
+        dict[str, str],
+        BeforeValidator(_sysctls),
+        _if_null({}),
+        _schema("object", {"net.ipv4.tcp_keepalive_time": "600"}, additionalProperties={"type": ["string", "integer"]}),
+    ] = Field({}, description="kernel settings below `net.` inside")
+    ports: Annotated[list[Port], _if_null([])] = Field(
         [],
-        description="published ports, in Compose's short or long syntax. Without a host address: every address of each family that the container has",
+        description="published ports: `[HOST_IP:]HOST[-END]:CONTAINER[-END][/tcp|udp|sctp]`, or the long syntax. Without a host address "
+        "(here or at the bridge): every address of the host, in each family that the container has",
     )
 
 
 class BridgeModel(_Model):
-    """A bridge of the host."""
+    """A bridge of the host, and what hangs on it.
+
+    The modes: `nat` masquerades what leaves, and lets published ports in. `routed` leaves sources as they are, and published
+    ports can also be reached on the container's own address. `isolated` has no way in or out. `bridged` is layer 2 through
+    the uplinks, as virtual machines on the host's own network have it.
+    """
 
     model_config = ConfigDict(title="Bridge")
-    mode: Annotated[Literal["nat", "routed", "isolated", "bridged"], _schema(enum=["nat", "routed", "isolated", "bridged"])] = Field(
-        "nat",
-        description="nat: masquerade out, published ports in. routed: no masquerade. isolated: no way in or out. bridged: layer 2 through uplinks",
+    mode: Mode = Field("nat", description="what it is to the outside, see above")
+    addresses: Annotated[list[Interface], _if_null([])] = Field(
+        [],
+        description="its own addresses, with prefix length; the first of each family is the containers' gateway. Needed for `nat` and `routed`; "
+        "without one on `isolated`, the host itself cannot reach the containers",
     )
-    addresses: list[Interface] = Field(
-        [], description="the bridge's own addresses, with prefix length; the first of each family is the containers' gateway. Required for nat and routed"
+    mtu: Mtu = Field(
+        None, description="of the bridge, and of its containers unless they say otherwise. Left out: the kernel's"
     )
-    mtu: Mtu | None = Field(None, description="of the bridge, and of its containers unless they say otherwise")
-    mac: Mac | None = Field(None, description="default: fixed when the bridge is made, and kept")
-    stp: Truth | None = Field(None, description="the spanning tree protocol")
-    uplinks: list[Link] = Field([], description="host interfaces made ports of the bridge (bridged only); given back, not deleted, when they leave the file")
-    icc: Truth = Field(True, description="false keeps containers of this bridge from each other (published ports still work)")
-    host_ip: Annotated[list[Any], BeforeValidator(_one_per_family("host_ip")), WithJsonSchema(_ADDRESSES)] = Field(
-        [], description="host address for ports that name none"
+    mac: Mac = Field(None, description="of the bridge. Left out: fixed when the bridge is made, and kept")
+    stp: OptionalTruth = Field(None, description="the spanning tree protocol. Left out: as it is")
+    uplinks: Annotated[list[Link], _if_null([])] = Field(
+        [],
+        description="the host's interfaces that are ports of the bridge (`bridged` only); given back, not deleted, when they leave the file",
     )
-    snat: Annotated[list[Any], BeforeValidator(_one_per_family("snat")), WithJsonSchema(_ADDRESSES)] = Field(
-        [], description="fixed source address for what leaves, instead of masquerade; one a family"
+    icc: Truth = Field(
+        True,
+        description="`false` keeps containers of this bridge from each other; their published ports can still be reached",
     )
-    containers: dict[str, Annotated[ContainerModel, BeforeValidator(lambda value: {} if value is None else value)]] = Field(
+    host_ip: Annotated[
+        list[Any], BeforeValidator(_one_per_family("host_ip", check_host)), WithJsonSchema(_ONE_PER_FAMILY)
+    ] = Field([], description="the host's address for ports that name none; at most one of each family")
+    snat: Annotated[
+        list[Any], BeforeValidator(_one_per_family("snat", _check_source)), WithJsonSchema(_ONE_PER_FAMILY)
+    ] = Field(
+        [],
+        description="a fixed source address for what leaves, instead of masquerade (`nat` only); at most one of each family",
+    )
+    containers: Annotated[dict[str, Annotated[ContainerModel, _if_null({})]], _if_null({})] = Field(
         {}, description="what hangs on the bridge, by name"
     )
 
@@ -403,11 +586,37 @@ class BridgeModel(_Model):
 class FileModel(_Model):
     """The desired state of a host's container network."""
 
-    model_config = ConfigDict(title="reconcile")
-    version: Annotated[Any, _schema(const=1)] = Field(description="of this format: 1")
-    name: Annotated[str, BeforeValidator(_owner), _schema(type="string", pattern=f"^{_OWNER.pattern}$")] | None = Field(
-        None, description="owner mark on all that is made; two files with different names keep out of each other's way. Default: default"
+    model_config = ConfigDict(title="The file")
+    version: Annotated[Any, WithJsonSchema({"const": 1})] = Field(description="of this format")
+    name: Annotated[str | None, BeforeValidator(_owner), _schema("string", "edge-7", pattern=f"^{_OWNER.pattern}$")] = (
+        Field(
+            None,
+            description="the owner's mark on all that is made; files with different names keep out of each other's way. Left out: `default`",
+        )
     )
-    bridges: dict[str, Annotated[BridgeModel, BeforeValidator(lambda value: {} if value is None else value)]] = Field(
+    bridges: Annotated[dict[str, Annotated[BridgeModel, _if_null({})]], _if_null({})] = Field(
         {}, description="the host's bridges, by name"
     )
+
+
+# --- the schema ------------------------------------------------------------------------------------------------------
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the file."""
+    made = _tidied(FileModel.model_json_schema())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+
+
+def _tidied(node: Any, *, is_names: bool = False) -> Any:
+    """pydantic's schema without what says nothing: titles made from keys, and null as the default of what has none."""
+    if isinstance(node, list):
+        return [_tidied(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: _tidied(item, is_names=key in ("properties", "$defs"))
+        for key, item in node.items()
+        if is_names
+        or not ((key == "title" and "properties" not in node) or (key == "default" and item in (None, [], {})))
+    }

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+_SHOWN = 64
+"""Characters of a user's text that a message repeats; the line number leads to the rest."""
+
 
 class Position(NamedTuple):
     """A place in a file; line and column count from 1. Ordered as people read."""
@@ -14,12 +17,16 @@ class Position(NamedTuple):
     column: int
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        return f"{printable(self.file)}:{self.line}:{self.column}"
+
+    def seen_from(self, other: Position) -> str:
+        """What a message that stands at `other` calls this place."""
+        return f"line {self.line}" if self.file == other.file else f"{printable(self.file)}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """Something wrong with the file. `message` says what, and in parentheses what to do."""
+    """Something wrong with the file. `message` says what, and in the last parenthesis what to do."""
 
     position: Position
     message: str
@@ -28,6 +35,14 @@ class Problem:
         return f"{self.position}: error: {self.message}"
 
 
-def printable(text: object) -> str:
+def printable(text: str) -> str:
     """`text` with everything escaped that is not plainly visible: control and bidirectional characters could make a message lie."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(text))
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def quoted(text: str) -> str:
+    """`text` as messages repeat it: escaped, shortened, in quotes."""
+    shown = printable(text)
+    return f"'{shown}'" if len(shown) <= _SHOWN else f"'{shown[:_SHOWN]}…'"

@@ -1,6 +1,7 @@
 """The model → the Document: what is left out is filled in, and what only shows when two values are held together is checked.
 
-Every check notes its problems and goes on, so that all errors come at once.
+Every check notes its problems and goes on, so that all errors come at once. One value is told to be wrong once: the checks
+run from the cause to the consequence, and what a second one finds at the same place is not said.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from ipaddress import ip_interface
+from typing import NamedTuple
 
 from reconciler.core.messages import IPAddress, IPInterface, IPNetwork
 from reconciler.manifest.document import (
@@ -27,14 +28,45 @@ from reconciler.manifest.document import (
     Tap,
 )
 from reconciler.manifest.files import Merged
-from reconciler.manifest.model import AttachModel, BridgeModel, ContainerModel, FileModel, PortText
+from reconciler.manifest.model import (
+    AttachModel,
+    BridgeModel,
+    ContainerAddress,
+    ContainerModel,
+    FileModel,
+    PortText,
+    RouteModel,
+    with_length,
+)
 from reconciler.manifest.position import Position, Problem
 from reconciler.manifest.yaml import Path
 
 _DEFAULT_OWNER = "default"
 _MIN_MTU_IPV6 = 1280
-_MAX_PROBED = 1 << 20
-"""How many addresses of a subnet are tried before it counts as full."""
+_DEFAULT_METRIC_IPV6 = 1024
+"""IP6_RT_PRIO_USER of linux/ipv6_route.h: what a route of IPv6 has that names no metric. IPv4's is 0."""
+
+
+class _Inner(NamedTuple):
+    """A container on one bridge, and where it stands."""
+
+    bridge_name: str
+    bridge: BridgeModel
+    name: str
+    container: ContainerModel
+    path: Path
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.bridge_name, self.name
+
+
+class _Taken(NamedTuple):
+    """An address in use: whose, and where that is said."""
+
+    who: str
+    path: Path
+    of_bridge: bool
 
 
 @dataclass(slots=True)
@@ -44,43 +76,63 @@ class _Resolver:
     model: FileModel
     merged: Merged
     notes: list[Note] = field(default_factory=list)
-    taken: dict[IPAddress, str] = field(default_factory=dict)
-    """Addresses in use, and what for."""
+    told: set[Path] = field(default_factory=set)
+    taken: dict[IPAddress, _Taken] = field(default_factory=dict)
+    cursors: dict[IPNetwork, int] = field(default_factory=dict)
+    """Below this offset nothing is free."""
+    attaches: dict[tuple[str, str], Attach] = field(default_factory=dict)
+    interfaces: dict[tuple[str, str], str] = field(default_factory=dict)
+    default_routes: dict[Attach, tuple[str, str]] = field(default_factory=dict)
+    """Namespace → (bridge, container) of the interface that its default routes go by."""
+
+    def inners(self) -> Iterator[_Inner]:
+        """Every container on every bridge, in the order of the file."""
+        for bridge_name, bridge in self.model.bridges.items():
+            for name, container in bridge.containers.items():
+                yield _Inner(bridge_name, bridge, name, container, ("bridges", bridge_name, "containers", name))
 
     def problem(self, path: Path, message: str) -> None:
-        self.merged.tree.problems.append(Problem(self.at(path), message))
+        """Notes what is wrong with the value at `path`."""
+        if path not in self.told and not self.merged.is_blemished(path):
+            self.told.add(path)
+            self.merged.problems.append(Problem(self.at(path), message))
+
+    def problem_of_key(self, path: Path, message: str) -> None:
+        """Notes what is wrong about there being something at `path`."""
+        if not self.merged.is_blemished(path):
+            self.merged.problems.append(Problem(self.key(path), message))
 
     def at(self, path: Path) -> Position:
-        return self.merged.tree.position(path)
+        return self.merged.root.place(path)
 
     def key(self, path: Path) -> Position:
-        return self.merged.tree.key_position(path)
+        return self.merged.root.key_place(path)
+
+    def first(self, first: Position, path: Path) -> str:
+        """What a message at `path` calls the place `first`."""
+        return first.seen_from(self.at(path))
 
 
 def resolve(model: FileModel, merged: Merged) -> Document:
-    """The Document of `model`. Problems are added to `merged.tree`; with any, the Document is not to be used."""
+    """The Document of `model`. Problems are added to `merged`; with any, the Document is not to be used."""
     work = _Resolver(model, merged)
     for name, bridge in model.bridges.items():
         check_bridge(work, name, bridge)
     check_subnets(work)
     check_host_links(work)
-    attaches = resolve_attaches(work)
+    resolve_attaches(work)
+    check_taps(work)
     take_addresses(work)
-    interfaces, defaults = name_interfaces(work, attaches), choose_default_routes(work)
-    bridges = tuple(
-        resolve_bridge(work, name, bridge, attaches, interfaces, defaults) for name, bridge in model.bridges.items()
-    )
+    check_host_ips(work)
+    name_interfaces(work)
+    choose_default_routes(work)
+    bridges = tuple(resolve_bridge(work, name, bridge) for name, bridge in model.bridges.items())
     check_claims(work, bridges)
-    check_insides(work, bridges)
+    check_routes(work, bridges)
+    check_sysctls(work)
+    check_macs(work)
     owner = model.name or _DEFAULT_OWNER
     return Document(owner, bridges, tuple(merged.sources), not model.bridges, tuple(work.notes))
-
-
-def containers(work: _Resolver) -> Iterator[tuple[str, BridgeModel, str, ContainerModel, Path]]:
-    """(bridge's name, bridge, container's name, container, path) of every container, in the order of the file."""
-    for name, bridge in work.model.bridges.items():
-        for inner, container in bridge.containers.items():
-            yield name, bridge, inner, container, ("bridges", name, "containers", inner)
 
 
 # --- bridges ---------------------------------------------------------------------------------------------------------
@@ -90,25 +142,37 @@ def check_bridge(work: _Resolver, name: str, bridge: BridgeModel) -> None:
     """What a mode demands and forbids, and the bridge's addresses by themselves."""
     path: Path = ("bridges", name)
     if bridge.mode in ("nat", "routed") and not bridge.addresses:
-        message = f"{name} is {bridge.mode} and has no address (add `addresses: [10.88.0.1/24]`)"
-        work.merged.tree.problems.append(Problem(work.key(path), message))
-    if bridge.mode != "bridged" and bridge.uplinks:
-        work.problem((*path, "uplinks"), f"{name} is {bridge.mode}, and only a bridged bridge has uplinks (write `mode: bridged`, or remove them)")
-    if bridge.mode != "nat" and bridge.snat:
-        work.problem((*path, "snat"), f"{name} is {bridge.mode}, and only a nat bridge translates sources (remove `snat`)")
-    if not bridge.icc and bridge.mode == "bridged":
-        work.problem((*path, "icc"), f"{name} is bridged, and what passes at layer 2 is not ours to keep apart (remove `icc`)")
-    versions = {address.version for address in bridge.addresses}
+        work.problem_of_key(path, f"{name} is {bridge.mode} and has no address (add `addresses: [10.88.0.1/24]`)")
+    for key, message in _misplaced(name, bridge):
+        work.problem((*path, key), message)
+    versions: set[int] = {address.version for address in bridge.addresses}
     for address in bridge.snat:
         if bridge.addresses and address.version not in versions:
-            work.problem((*path, "snat"), f"{address} is IPv{address.version}, and {name} has no address of that family (remove it)")
-    for place, address in enumerate(bridge.addresses):
-        check_subnet(work, (*path, "addresses", place), address)
+            what = f"{address} is IPv{address.version}, and {name} has no address of that family"
+            work.problem((*path, "snat"), f"{what} (remove it)")
+    for place, interface in enumerate(bridge.addresses):
+        check_subnet(work, (*path, "addresses", place), interface)
     check_mtu(work, path, bridge.mtu, 6 in versions)
 
 
+def _misplaced(name: str, bridge: BridgeModel) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong) of what the bridge's mode has no use for."""
+    mode = bridge.mode
+    if bridge.uplinks and mode != "bridged":
+        yield (
+            "uplinks",
+            f"{name} is {mode}, and only a bridged bridge has uplinks (write `mode: bridged`, or remove them)",
+        )
+    if bridge.snat and mode != "nat":
+        yield "snat", f"{name} is {mode}, and only a nat bridge translates sources (remove `snat`)"
+    if bridge.host_ip and mode in ("isolated", "bridged"):
+        yield "host_ip", f"{name} is {mode}, and publishes no ports (remove `host_ip`)"
+    if not bridge.icc and mode == "bridged":
+        yield "icc", f"{name} is bridged, and what passes at layer 2 is not ours to keep apart (remove `icc`)"
+
+
 def check_mtu(work: _Resolver, path: Path, mtu: int | None, has_ipv6: bool) -> None:
-    """IPv6 is switched off by the kernel on a link with less than 1280 (RFC 8200)."""
+    """IPv6 is switched off by the kernel on a link with less than 1280 (RFC 8200, section 5)."""
     if mtu is not None and has_ipv6 and mtu < _MIN_MTU_IPV6:
         work.problem((*path, "mtu"), f"an MTU of {mtu} is too small for IPv6 (write 1280 or more)")
 
@@ -116,128 +180,165 @@ def check_mtu(work: _Resolver, path: Path, mtu: int | None, has_ipv6: bool) -> N
 def check_subnet(work: _Resolver, path: Path, address: IPInterface) -> None:
     """Whether a subnet can be a bridge's, and the address the bridge's own."""
     network = address.network
-    for bad, what in (
-        (network.is_loopback, "the loopback network"),
-        (network.is_multicast, "for multicast"),
-        (network.network_address.is_unspecified, "the unspecified network"),
-        (network.is_link_local, "link-local, which every interface has by itself"),
-        (network.version == 4 and network.is_reserved, "reserved"),
-    ):
-        if bad:
-            work.problem(path, f"{network} cannot be a bridge's subnet: it is {what} (use a private one, as 10.88.0.1/24 or fd00:88::1/64)")
-            return
-    if _is_edge(address.ip, network):
-        work.problem(path, f"{address.ip} is the {_edge(address.ip, network)} address of {network} (use {network[1]}/{network.prefixlen})")
+    what = _unusable(network)
+    if what:
+        work.problem(path, f"{network} cannot be a bridge's subnet: it is {what} (use a private one, as 10.88.0.1/24)")
+    elif _is_edge(address.ip, network):
+        edge = _edge(address.ip, network)
+        work.problem(path, f"{address.ip} is the {edge} address of {network} (use {network[1]}/{network.prefixlen})")
+
+
+def _unusable(value: IPNetwork | IPAddress) -> str:
+    """What makes a subnet or an address useless for a bridge or a container; empty if nothing does."""
+    first = value if not hasattr(value, "network_address") else value.network_address
+    if value.is_loopback or first.is_loopback:
+        return "loopback"
+    if value.is_multicast or first.is_multicast:
+        return "multicast"
+    if first.is_unspecified or (first.version == 4 and int(first) >> 24 == 0):
+        return "unspecified"
+    if value.is_link_local:
+        return "link-local, which an interface has by itself"
+    if value.version == 4 and first.is_reserved:
+        return "reserved"
+    return ""
 
 
 def _is_edge(address: IPAddress, network: IPNetwork) -> bool:
-    if network.version == 6:
-        return network.prefixlen < 127 and address == network.network_address
-    return network.prefixlen < 31 and address in (network.network_address, network.broadcast_address)
+    """Whether `address` is no host's: the network's own, IPv4's broadcast, IPv6's anycast of all routers (RFC 4291, 2.6.1).
+
+    /31 and /127 have neither (RFC 3021, RFC 6164).
+    """
+    if network.prefixlen >= network.max_prefixlen - 1:
+        return False
+    return address == network.network_address or (network.version == 4 and address == network.broadcast_address)
 
 
 def _edge(address: IPAddress, network: IPNetwork) -> str:
     return "network" if address == network.network_address else "broadcast"
 
 
+class _Subnet(NamedTuple):
+    """A bridge's subnet, and where it is said."""
+
+    network: IPNetwork
+    bridge: str
+    path: Path
+
+
 def check_subnets(work: _Resolver) -> None:
-    """No two bridges have subnets that overlap; sorted, only neighbours can."""
+    """No two bridges have subnets that overlap. In order, each needs to be held only against the one that reaches farthest."""
     found = [
-        (address.network, name, ("bridges", name, "addresses", place))
+        _Subnet(address.network, name, ("bridges", name, "addresses", place))
         for name, bridge in work.model.bridges.items()
         for place, address in enumerate(bridge.addresses)
     ]
     for version in (4, 6):
-        nets = sorted((item for item in found if item[0].version == version), key=lambda item: (int(item[0][0]), item[0].prefixlen))
-        widest = None
-        for item in nets:
-            if widest is not None and item[0][0] <= widest[0][-1]:
-                same = item[0] == widest[0]
-                if item[1] != widest[1] or not same:
-                    what = f"{item[0]} overlaps {widest[0]}"
-                    place = work.at(widest[2])
-                    later, earlier = (item, place) if work.at(item[2]) > place else (widest, work.at(item[2]))
-                    work.problem(later[2], f"{what}, in line {earlier.line} of {earlier.file} (give each bridge a subnet of its own)")
-            if widest is None or item[0][-1] > widest[0][-1]:
-                widest = item
+        farthest: _Subnet | None = None
+        of_family = (one for one in found if one.network.version == version)
+        for one in sorted(of_family, key=lambda one: (int(one.network[0]), one.network.prefixlen)):
+            if farthest is None or int(one.network[0]) > int(farthest.network[-1]):
+                farthest = one
+            elif one.bridge != farthest.bridge or one.network != farthest.network:
+                tell_overlap(work, farthest, one)
+
+
+def tell_overlap(work: _Resolver, one: _Subnet, other: _Subnet) -> None:
+    """Two addresses in one subnet of one bridge are no overlap; anything else is."""
+    earlier, later = sorted((one, other), key=lambda subnet: work.at(subnet.path))
+    where = work.first(work.at(earlier.path), later.path)
+    own = "take another" if one.bridge == other.bridge else "give each bridge a subnet of its own"
+    work.problem(later.path, f"{later.network} overlaps {earlier.network} of {earlier.bridge}, {where} ({own})")
 
 
 def check_host_links(work: _Resolver) -> None:
     """Interfaces of the host: each name once, as a bridge, an uplink or a TAP device."""
     seen: dict[str, Position] = {}
-
-    def claim(name: str, place: Position, what: str) -> None:
+    for name, path, place, remedy in _host_links(work):
         if name in seen:
-            first = seen[name]
-            message = f"the host's interface {name} is used twice, first in line {first.line} of {first.file} ({what})"
-            work.merged.tree.problems.append(Problem(place, message))
-        else:
-            seen[name] = place
+            where = seen[name].seen_from(place)
+            message = f"the host's interface {name} is used twice, first in {where} ({remedy})"
+            (work.problem if place == work.at(path) else work.problem_of_key)(path, message)
+        seen.setdefault(name, place)
 
+
+def _host_links(work: _Resolver) -> Iterator[tuple[str, Path, Position, str]]:
+    """(name, path, place, what to do if it is used twice), bridges first."""
+    for name in work.model.bridges:
+        path: Path = ("bridges", name)
+        yield name, path, work.key(path), "rename one of them"
     for name, bridge in work.model.bridges.items():
-        claim(name, work.key(("bridges", name)), "rename one of them")
         for place, uplink in enumerate(bridge.uplinks):
-            claim(uplink, work.at(("bridges", name, "uplinks", place)), "an interface is a port of one bridge")
-    for _, _, _, container, path in containers(work):
-        if container.attach is not None and container.attach.tap is not None:
-            claim(container.attach.tap, work.at((*path, "attach", "tap")), "give each TAP device a name of its own")
+            path = ("bridges", name, "uplinks", place)
+            yield uplink, path, work.at(path), "an interface is a port of one bridge, once"
+    for inner in work.inners():
+        attach = inner.container.attach
+        if attach is not None and attach.tap is not None:
+            path = (*inner.path, "attach", "tap")
+            yield attach.tap, path, work.at(path), "give each TAP device a name of its own"
 
 
 # --- attachments -----------------------------------------------------------------------------------------------------
 
-
-def resolve_attaches(work: _Resolver) -> dict[str, Attach]:
-    """How each container is attached. One under two bridges says it once, or twice alike."""
-    given: dict[str, tuple[Attach, Path]] = {}
-    for _, _, name, container, path in containers(work):
-        if container.attach is None:
-            continue
-        attach = one_attach(work, container.attach, (*path, "attach"))
-        if attach is None:
-            continue
-        if name in given and given[name][0] != attach:
-            first = work.at(given[name][1])
-            work.problem((*path, "attach"), f"{name} is attached in another way in line {first.line} of {first.file} (one container is attached in one way)")
-        given.setdefault(name, (attach, (*path, "attach")))
-    result: dict[str, Attach] = {name: attach for name, (attach, _) in given.items()}
-    for _, _, name, _, path in containers(work):
-        if name not in result:
-            result[name] = Netns(name)
-    check_taps(work, result)
-    return result
+_WAYS: dict[str, type[Netns] | type[Pid] | type[Docker] | type[Podman] | type[Tap]] = {
+    "netns": Netns,
+    "pid": Pid,
+    "docker": Docker,
+    "podman": Podman,
+    "tap": Tap,
+}
 
 
-def one_attach(work: _Resolver, attach: AttachModel, path: Path) -> Attach | None:
-    """The one of five ways that is given."""
-    made = {"netns": Netns, "pid": Pid, "docker": Docker, "podman": Podman, "tap": Tap}
-    given = [(key, value) for key in made if (value := getattr(attach, key)) is not None]
-    if len(given) != 1:
-        work.problem(path, f"attach has {len(given) or 'no'} key{'s' * (len(given) > 1)} (exactly one of netns, pid, docker, podman, tap)")
+def resolve_attaches(work: _Resolver) -> None:
+    """How each container is attached. One under two bridges says it once, or twice alike; a machine has a TAP device on each."""
+    own = {inner.key: attach for inner in work.inners() if (attach := one_attach(work, inner))}
+    shared: dict[str, tuple[Attach, Path]] = {}
+    for inner in work.inners():
+        if inner.key in own:
+            shared.setdefault(inner.name, (own[inner.key], (*inner.path, "attach")))
+    for inner in work.inners():
+        attach, path = shared.get(inner.name, (Netns(inner.name), ()))
+        work.attaches[inner.key] = own.get(inner.key, attach)
+        if inner.key not in own and isinstance(attach, Tap):
+            where = work.at(path).seen_from(work.key(inner.path))
+            message = f"{inner.name} is a virtual machine, see {where} (give it a TAP device here too, by `attach`)"
+            work.problem_of_key(inner.path, message)
+        tell_other_way(work, inner, own.get(inner.key), attach, path)
+
+
+def tell_other_way(work: _Resolver, inner: _Inner, own: Attach | None, first: Attach, path: Path) -> None:
+    """One container is attached in one way."""
+    both_taps = isinstance(own, Tap) and isinstance(first, Tap)
+    if own is not None and own != first and not both_taps:
+        here = (*inner.path, "attach")
+        where = work.first(work.at(path), here)
+        work.problem(here, f"{inner.name} is attached in another way in {where} (one container is attached in one way)")
+
+
+def one_attach(work: _Resolver, inner: _Inner) -> Attach | None:
+    """The one of five ways that is given, if `attach` is."""
+    model: AttachModel | None = inner.container.attach
+    if model is None:
         return None
-    key, value = given[0]
-    kind: type[Attach] = made[key]  # type: ignore[assignment]
-    return kind(value)
+    given = [kind(getattr(model, key)) for key, kind in _WAYS.items() if getattr(model, key) is not None]
+    if len(given) == 1:
+        return given[0]
+    count = f"{len(given)} keys" if given else "no key"
+    work.problem((*inner.path, "attach"), f"attach has {count} (write one of netns, pid, docker, podman and tap)")
+    work.merged.blemished.add(inner.path)
+    return None
 
 
-_INSIDE = ("interface", "mac", "mtu", "routes", "sysctls", "default_route")
+_INSIDE = ("interface", "mac", "routes", "sysctls", "default_route")
 
 
-def check_taps(work: _Resolver, attaches: dict[str, Attach]) -> None:
+def check_taps(work: _Resolver) -> None:
     """What is inside of a virtual machine is not ours to set."""
-    seen: dict[str, Path] = {}
-    for _, _, name, container, path in containers(work):
-        if not isinstance(attaches[name], Tap):
-            continue
-        for key in _INSIDE:
-            if key != "mtu" and key in container.model_fields_set:
-                work.merged.tree.problems.append(
-                    Problem(work.key((*path, key)), f"{key} is inside of the virtual machine {name}, which is not ours (set it in there)")
-                )
-        if name in seen:
-            work.merged.tree.problems.append(
-                Problem(work.key(path), f"the virtual machine {name} has one TAP device, and it is on another bridge already (give each a name of its own)")
-            )
-        seen[name] = path
+    for inner in work.inners():
+        for key in _INSIDE if isinstance(work.attaches[inner.key], Tap) else ():
+            if key in inner.container.model_fields_set:
+                message = f"{key} is inside of the virtual machine {inner.name}, which is not ours (set it in there)"
+                work.problem_of_key((*inner.path, key), message)
 
 
 # --- addresses -------------------------------------------------------------------------------------------------------
@@ -247,136 +348,193 @@ def take_addresses(work: _Resolver) -> None:
     """Notes which addresses are spoken for, and whether each is where it can be."""
     for name, bridge in work.model.bridges.items():
         for place, address in enumerate(bridge.addresses):
-            take(work, address.ip, f"{name} itself", ("bridges", name, "addresses", place))
-    for bridge_name, bridge, name, container, path in containers(work):
-        for place, given in enumerate(container.addresses or ()):
-            here = (*path, "addresses", place)
-            network = next((item.network for item in bridge.addresses if given.ip in item.network), None)
-            if network is None and bridge.addresses:
-                subnets = ", ".join(str(item.network) for item in bridge.addresses)
-                work.problem(here, f"{given.ip} is not in a subnet of {bridge_name} (take one of {subnets})")
-                continue
-            if network is None and given.prefix is None:
-                work.problem(here, f"{given.ip} needs a prefix length, since {bridge_name} has no address to take it from (write {given.ip}/24)")
-                continue
-            if network is not None and given.prefix not in (None, network.prefixlen):
-                work.problem(here, f"{given.ip}/{given.prefix} is in the subnet {network} of {bridge_name} (leave the prefix length out)")
-            if network is not None and _is_edge(given.ip, network):
-                work.problem(here, f"{given.ip} is the {_edge(given.ip, network)} address of {network} (take another)")
-            take(work, given.ip, name, here)
+            take(work, address.ip, _Taken(name, ("bridges", name, "addresses", place), True))
+    for inner in work.inners():
+        for place, given in enumerate(inner.container.addresses or ()):
+            path = (*inner.path, "addresses", place)
+            message = misplaced_address(work, inner, given)
+            if message:
+                work.problem(path, message)
+            else:
+                take(work, given.ip, _Taken(inner.name, path, False))
 
 
-def take(work: _Resolver, address: IPAddress, who: str, path: Path) -> None:
+def misplaced_address(work: _Resolver, inner: _Inner, given: ContainerAddress) -> str:
+    """Why a container cannot have this address; empty if it can."""
+    bridge, ip = inner.bridge_name, given.ip
+    network = subnet_of(inner.bridge, ip)
+    if network is None:
+        return stray_address(work, inner, given)
+    if given.prefix not in (None, network.prefixlen):
+        return f"{ip}/{given.prefix} is in the subnet {network} of {bridge} (leave the prefix length out)"
+    if _is_edge(ip, network):
+        return f"{ip} is the {_edge(ip, network)} address of {network} (take another)"
+    return ""
+
+
+def stray_address(work: _Resolver, inner: _Inner, given: ContainerAddress) -> str:
+    """Why a container cannot have this address, which no subnet of its bridge contains."""
+    bridge, ip = inner.bridge_name, given.ip
+    what = _unusable(ip)
+    if what:
+        return f"{ip} cannot be a container's address: it is {what} (take another)"
+    if inner.bridge.addresses:
+        subnets = ", ".join(dict.fromkeys(str(address.network) for address in inner.bridge.addresses))
+        return f"{ip} is in no subnet of {bridge} (take an address in {subnets})"
+    if given.prefix is None:
+        length = 24 if ip.version == 4 else 64
+        return f"{ip} needs a prefix length, since {bridge} has no address to take it from (write {ip}/{length})"
+    if inner.bridge.mode == "bridged":
+        for name, other in work.model.bridges.items():
+            if subnet_of(other, ip):
+                return f"{ip} is in the subnet {subnet_of(other, ip)} of {name} (take an address of the network behind {bridge})"
+    return ""
+
+
+def subnet_of(bridge: BridgeModel, address: IPAddress) -> IPNetwork | None:
+    """The bridge's subnet that `address` is in."""
+    return next((own.network for own in bridge.addresses if address in own.network), None)
+
+
+def take(work: _Resolver, address: IPAddress, by: _Taken) -> None:
     """One address, one place."""
-    if address in work.taken:
-        whose = work.taken[address]
-        work.problem(path, f"{address} is used twice: {'it is an address of ' if whose.endswith(' itself') else 'by '}{whose.removesuffix(' itself')} too (take another)")
-    else:
-        work.taken[address] = who
+    first = work.taken.setdefault(address, by)
+    if first is not by:
+        where = work.first(work.at(first.path), by.path)
+        work.problem(by.path, f"{address} is used twice, first by {first.who} in {where} (take another)")
 
 
-def addresses_of(
-    work: _Resolver, bridge_name: str, bridge: BridgeModel, name: str, container: ContainerModel, path: Path, attach: Attach
-) -> tuple[tuple[IPInterface, ...], bool]:
-    """(addresses with their prefix lengths, whether they were picked by us)."""
-    if container.addresses is not None or bridge.mode == "bridged" or isinstance(attach, Tap):
-        return tuple(_complete(bridge, given.ip, given.prefix) for given in container.addresses or ()), False
-    picked = []
+def check_host_ips(work: _Resolver) -> None:
+    """Ports are published on addresses of the host, and a container's is none."""
+    for name, bridge in work.model.bridges.items():
+        for key, addresses in (("host_ip", bridge.host_ip), ("snat", bridge.snat)):
+            for address in addresses:
+                check_host_ip(work, address, ("bridges", name, key))
+    for inner in work.inners():
+        for place, port in enumerate(inner.container.ports):
+            if port.host_ip is not None:
+                check_host_ip(work, port.host_ip, (*inner.path, "ports", place))
+
+
+def check_host_ip(work: _Resolver, address: IPAddress, path: Path) -> None:
+    """Whether no container has the address."""
+    taken = work.taken.get(address)
+    if taken is not None and not taken.of_bridge:
+        work.problem(path, f"{address} is the address of {taken.who}, not of the host (name one of the host's own)")
+
+
+def addresses_of(work: _Resolver, inner: _Inner) -> tuple[IPInterface, ...]:
+    """The container's addresses with their prefix lengths; picked if the file leaves them out."""
+    given = inner.container.addresses
+    if given is not None:
+        return tuple(_complete(inner.bridge, address) for address in given)
+    if inner.bridge.mode == "bridged" or isinstance(work.attaches[inner.key], Tap):
+        return ()
+    return tuple(pick_addresses(work, inner))
+
+
+def _complete(bridge: BridgeModel, given: ContainerAddress) -> IPInterface:
+    if given.prefix is not None:
+        return with_length(given.ip, given.prefix)
+    network = subnet_of(bridge, given.ip)
+    return with_length(given.ip, network.prefixlen if network else given.ip.max_prefixlen)
+
+
+def pick_addresses(work: _Resolver, inner: _Inner) -> Iterator[IPInterface]:
+    """The lowest free address of the bridge's first subnet of each family."""
     for version in (4, 6):
-        gateway = next((item for item in bridge.addresses if item.version == version), None)
+        gateway = _gateway(inner.bridge, version)
         if gateway is None:
             continue
-        free = _lowest_free(work, gateway.network)
+        network = gateway.network
+        free = _lowest_free(work, network)
         if free is None:
-            work.merged.tree.problems.append(
-                Problem(work.key(path), f"{gateway.network} of {bridge_name} has no address left for {name} (give the bridge a larger subnet)")
-            )
+            what = f"{network} of {inner.bridge_name} has no address left for {inner.name}"
+            work.problem_of_key(inner.path, f"{what} (give the bridge a larger subnet)")
             continue
-        work.taken[free] = name
-        picked.append(_complete(bridge, free, None))
-        text = f"{name} gets {free}, picked by its place in the file (write it down to keep it when the file changes)"
-        work.notes.append(Note(work.key(path), text))
-    return tuple(picked), bool(picked)
+        work.taken[free] = _Taken(inner.name, inner.path, False)
+        text = f"{inner.name} gets {free}, picked by its place in the file (write it down to keep it when the file changes)"
+        work.notes.append(Note(work.key(inner.path), text))
+        yield with_length(free, network.prefixlen)
 
 
-def _complete(bridge: BridgeModel, address: IPAddress, prefix: int | None) -> IPInterface:
-    network = next((item.network for item in bridge.addresses if address in item.network), None)
-    length = network.prefixlen if network is not None else prefix
-    return ip_interface((address, length if length is not None else address.max_prefixlen))
+def _gateway(bridge: BridgeModel, version: int) -> IPInterface | None:
+    return next((address for address in bridge.addresses if address.version == version), None)
 
 
 def _lowest_free(work: _Resolver, network: IPNetwork) -> IPAddress | None:
-    first = int(network.network_address)
-    for offset in range(1, min(network.num_addresses, _MAX_PROBED)):
-        address = type(network.network_address)(first + offset)
+    # Nothing is given back, so the search goes on where the last one ended.
+    for offset in range(work.cursors.get(network, 0), network.num_addresses):
+        address = network[offset]
         if address not in work.taken and not _is_edge(address, network):
+            work.cursors[network] = offset
             return address
+    work.cursors[network] = network.num_addresses
     return None
 
 
-# --- interfaces and routes -------------------------------------------------------------------------------------------
+# --- interfaces and default routes -----------------------------------------------------------------------------------
 
 
-def name_interfaces(work: _Resolver, attaches: dict[str, Attach]) -> dict[tuple[str, str], str]:
-    """(bridge, container) → the interface's name inside: eth0 on the first bridge, eth1 on the second…"""
-    result: dict[tuple[str, str], str] = {}
-    used: defaultdict[Attach, dict[str, tuple[str, Path]]] = defaultdict(dict)
+def name_interfaces(work: _Resolver) -> None:
+    """Names the interfaces inside: eth0 on a container's first bridge, eth1 on its second… Namespaces may be shared."""
+    used: dict[tuple[Attach, str], _Inner] = {}
     counts: defaultdict[str, int] = defaultdict(int)
-    for bridge, _, name, container, path in containers(work):
-        interface = container.interface or f"eth{counts[name]}"
-        counts[name] += 1
-        attach = attaches[name]
-        if not isinstance(attach, Tap):
-            if interface in used[attach]:
-                other, first = used[attach][interface]
-                work.merged.tree.problems.append(
-                    Problem(
-                        work.key(path),
-                        f"{name} has the interface {interface} in the same namespace as {other} in line {work.key(first).line} of "
-                        f"{work.key(first).file} (give one of them `interface`)",
-                    )
-                )
-            used[attach].setdefault(interface, (name, path))
-        result[bridge, name] = interface
-    return result
-
-
-def choose_default_routes(work: _Resolver) -> dict[str, str]:
-    """Container → the bridge that has its default route: the one that says so, else the first that has a gateway."""
-    chosen: dict[str, tuple[str, Path]] = {}
-    for bridge_name, bridge, name, container, path in containers(work):
-        if not container.default_route:
+    for inner in work.inners():
+        interface = inner.container.interface or f"eth{counts[inner.name]}"
+        counts[inner.name] += 1
+        work.interfaces[inner.key] = interface
+        attach = work.attaches[inner.key]
+        if isinstance(attach, Tap):
             continue
-        here = (*path, "default_route")
-        if bridge.mode not in ("nat", "routed"):
-            work.problem(here, f"{bridge_name} is {bridge.mode}, so it has no gateway to route by (remove `default_route`)")
-        elif name in chosen:
-            first = work.at(chosen[name][1])
-            work.problem(here, f"{name} has its default route by {chosen[name][0]} already, in line {first.line} of {first.file} (keep one)")
-        else:
-            chosen[name] = bridge_name, here
-    result = {name: bridge for name, (bridge, _) in chosen.items()}
-    for bridge_name, bridge, name, container, _ in containers(work):
-        if bridge.mode in ("nat", "routed") and bridge.addresses and container.default_route is not False:
-            result.setdefault(name, bridge_name)
-    return result
+        first = used.setdefault((attach, interface), inner)
+        if first is not inner:
+            where = work.key(first.path).seen_from(work.key(inner.path))
+            what = f"{inner.name} has an interface {interface} in the namespace where {first.name} has one, {where}"
+            work.problem_of_key(inner.path, f"{what} (give one of them another `interface`)")
+
+
+def choose_default_routes(work: _Resolver) -> None:
+    """A namespace's default routes go by the interface that says so, else by the first one that has a gateway."""
+    for inner in work.inners():
+        if inner.container.default_route:
+            take_default_route(work, inner)
+    for inner in work.inners():
+        if inner.container.default_route is None and not _no_default_route(inner):
+            work.default_routes.setdefault(work.attaches[inner.key], inner.key)
+
+
+def take_default_route(work: _Resolver, inner: _Inner) -> None:
+    """The interface says that it has the default route."""
+    path = (*inner.path, "default_route")
+    why_not = _no_default_route(inner)
+    if why_not:
+        work.problem(path, why_not)
+        return
+    bridge, name = work.default_routes.setdefault(work.attaches[inner.key], inner.key)
+    if (bridge, name) != inner.key:
+        where = work.first(work.at(("bridges", bridge, "containers", name, "default_route")), path)
+        work.problem(path, f"{inner.name} has its default route by {bridge} already, {where} (keep one)")
+
+
+def _no_default_route(inner: _Inner) -> str:
+    """Why there can be no default route by this bridge; empty if there can."""
+    if inner.bridge.mode not in ("nat", "routed"):
+        remedy = "write it below `routes`" if inner.bridge.mode == "bridged" else "remove `default_route`"
+        return f"{inner.bridge_name} is {inner.bridge.mode}, and no gateway ({remedy})"
+    if inner.container.addresses == []:
+        return f"{inner.name} has no address here to route from (give it `addresses`)"
+    return ""
 
 
 # --- putting together ------------------------------------------------------------------------------------------------
 
 
-def resolve_bridge(
-    work: _Resolver,
-    name: str,
-    bridge: BridgeModel,
-    attaches: dict[str, Attach],
-    interfaces: dict[tuple[str, str], str],
-    defaults: dict[str, str],
-) -> Bridge:
+def resolve_bridge(work: _Resolver, name: str, bridge: BridgeModel) -> Bridge:
     """The bridge with all that hangs on it."""
-    inner = tuple(
-        resolve_container(work, name, bridge, one, model, attaches[one], interfaces[name, one], defaults.get(one) == name)
-        for one, model in bridge.containers.items()
+    path: Path = ("bridges", name)
+    inners = (
+        _Inner(name, bridge, one, container, (*path, "containers", one)) for one, container in bridge.containers.items()
     )
     return Bridge(
         name=name,
@@ -389,112 +547,122 @@ def resolve_bridge(
         icc=bridge.icc,
         host_ips=tuple(bridge.host_ip),
         snat=tuple(bridge.snat),
-        containers=inner,
-        position=work.key(("bridges", name)),
-    )
-
-
-def resolve_container(
-    work: _Resolver,
-    bridge_name: str,
-    bridge: BridgeModel,
-    name: str,
-    container: ContainerModel,
-    attach: Attach,
-    interface: str,
-    default_route: bool,
-) -> Container:
-    """The container on this bridge."""
-    path: Path = ("bridges", bridge_name, "containers", name)
-    addresses, allocated = addresses_of(work, bridge_name, bridge, name, container, path, attach)
-    check_mtu(work, path, container.mtu, any(address.version == 6 for address in addresses))
-    return Container(
-        name=name,
-        bridge=bridge_name,
-        attach=attach,
-        addresses=addresses,
-        allocated=allocated,
-        mac=container.mac,
-        mtu=container.mtu,
-        interface=interface,
-        default_route=default_route,
-        routes=tuple(resolve_routes(work, container, addresses, default_route, path)),
-        sysctls=tuple(container.sysctls.items()),
-        ports=tuple(resolve_ports(work, bridge_name, bridge, name, container, addresses, path)),
+        containers=tuple(resolve_container(work, inner) for inner in inners),
         position=work.key(path),
     )
 
 
-def resolve_routes(
-    work: _Resolver, container: ContainerModel, addresses: tuple[IPInterface, ...], default_route: bool, path: Path
-) -> Iterator[Route]:
+def resolve_container(work: _Resolver, inner: _Inner) -> Container:
+    """The container on this bridge."""
+    container, attach = inner.container, work.attaches[inner.key]
+    addresses = addresses_of(work, inner)
+    check_mtu(work, inner.path, container.mtu, any(address.version == 6 for address in addresses))
+    note_mtu(work, inner)
+    return Container(
+        name=inner.name,
+        bridge=inner.bridge_name,
+        attach=attach,
+        addresses=addresses,
+        allocated=container.addresses is None and bool(addresses),
+        mac=container.mac,
+        mtu=container.mtu,
+        interface=work.interfaces[inner.key],
+        default_route=not isinstance(attach, Tap) and work.default_routes.get(attach) == inner.key,
+        routes=tuple(resolve_routes(work, inner, addresses)),
+        sysctls=tuple(container.sysctls.items()),
+        ports=tuple(resolve_ports(work, inner, addresses)),
+        position=work.key(inner.path),
+    )
+
+
+def note_mtu(work: _Resolver, inner: _Inner) -> None:
+    """What is larger than the bridge's MTU is lost on the way to a neighbour, without a word (is_skb_forwardable())."""
+    mtu, limit = inner.container.mtu, inner.bridge.mtu
+    if mtu is not None and limit is not None and mtu > limit:
+        what = f"{inner.name} has an MTU of {mtu}, above the {limit} of {inner.bridge_name}"
+        work.notes.append(Note(work.at((*inner.path, "mtu")), f"{what}: what is larger is lost (lower it)"))
+
+
+def resolve_routes(work: _Resolver, inner: _Inner, addresses: tuple[IPInterface, ...]) -> Iterator[Route]:
     """The container's own routes, each by a gateway that it can reach."""
-    seen: set[tuple[IPNetwork, int]] = set()
-    for place, route in enumerate(container.routes):
-        here = (*path, "routes", place)
-        if route.via is not None and route.via.version != route.to.version:
-            work.problem(here, f"the route to {route.to} goes by {route.via}, which is of the other family (take a gateway of IPv{route.to.version})")
-        elif route.via is not None and not any(route.via in address.network for address in addresses):
-            work.problem(here, f"the gateway {route.via} is in no subnet of this interface (take one that it can reach)")
-        if route.to.version not in {address.version for address in addresses}:
-            work.problem(here, f"there is no IPv{route.to.version} address here for a route to {route.to} (add one, or remove the route)")
-        if default_route and route.to.prefixlen == 0 and not route.metric:
-            work.problem(here, "the bridge's gateway is the default route already (remove this, give it a metric, or write `default_route: false`)")
-        key = route.to, route.metric or (1024 if route.to.version == 6 else 0)
-        if key in seen:
-            work.problem(here, f"there is a route to {route.to} of this metric already (keep one)")
-        seen.add(key)
-        yield Route(route.to, route.via, route.metric, work.at(here))
+    for place, route in enumerate(inner.container.routes):
+        path = (*inner.path, "routes", place)
+        message = misplaced_route(route, addresses)
+        if message:
+            work.problem(path, message)
+        yield Route(route.to, route.via, route.metric, work.at(path))
 
 
-def resolve_ports(
-    work: _Resolver,
-    bridge_name: str,
-    bridge: BridgeModel,
-    name: str,
-    container: ContainerModel,
-    addresses: tuple[IPInterface, ...],
-    path: Path,
-) -> Iterator[Port]:
+def misplaced_route(route: RouteModel, addresses: tuple[IPInterface, ...]) -> str:
+    """Why a container with these addresses cannot have this route; empty if it can."""
+    to, via = route.to, route.via
+    if to.version not in {address.version for address in addresses}:
+        return f"there is no IPv{to.version} address here for a route to {to} (add one, or remove the route)"
+    if via is None:
+        return ""
+    if via.version != to.version:
+        return f"the route to {to} goes by {via}, of the other family (take a gateway of IPv{to.version})"
+    if any(via == address.ip for address in addresses):
+        return f"the gateway {via} is this container itself (take a neighbour)"
+    # The one address that is on every link of IPv6.
+    if via.version == 6 and via.is_link_local:
+        return ""
+    if not any(via in address.network and not _is_edge(via, address.network) for address in addresses):
+        return f"the gateway {via} is no neighbour of this interface (take one in its subnet)"
+    return ""
+
+
+def resolve_ports(work: _Resolver, inner: _Inner, addresses: tuple[IPInterface, ...]) -> Iterator[Port]:
     """The published ports, with the bridge's host address where they name none."""
-    if container.ports and bridge.mode in ("isolated", "bridged"):
-        why = "nothing gets in" if bridge.mode == "isolated" else "it is reached at its own address"
-        work.merged.tree.problems.append(
-            Problem(work.key((*path, "ports")), f"{bridge_name} is {bridge.mode}, so no port of {name} can be published: {why} (remove `ports`)")
-        )
+    why_not = _no_ports(inner, addresses)
+    if why_not:
+        if inner.container.ports:
+            work.problem_of_key((*inner.path, "ports"), why_not)
         return
-    versions = {address.version for address in addresses}
-    for place, port in enumerate(container.ports):
-        here = (*path, "ports", place)
-        if not addresses:
-            work.problem(here, f"{name} has no address for the port to lead to (give it `addresses`)")
-        elif port.host_ip is not None and port.host_ip.version not in versions:
-            family = port.host_ip.version
-            work.problem(here, f"{port.host_ip} is IPv{family}, and {name} has no IPv{family} address (give it one, or publish on another)")
-        yield from spread(port, bridge, versions, work.at(here))
+    versions: set[int] = {address.version for address in addresses}
+    for place, port in enumerate(inner.container.ports):
+        path = (*inner.path, "ports", place)
+        hosts = _hosts(port, inner.bridge, versions)
+        given = [port.host_ip] if port.host_ip else inner.bridge.host_ip
+        if not hosts or (port.host_ip is not None and port.host_ip.version not in versions):
+            address = given[0]
+            what = f"{address} is IPv{address.version}, and {inner.name} has no address of that family"
+            work.problem(path, f"{what} (give it one, or publish on another)")
+        for host in hosts:
+            yield Port(host, port.published, port.target, port.protocol, work.at(path))
 
 
-def spread(port: PortText, bridge: BridgeModel, versions: set[int], place: Position) -> Iterator[Port]:
-    """The port on each of the bridge's default host addresses, if it names none itself."""
-    hosts: list[IPAddress | None] = [port.host_ip]
+def _no_ports(inner: _Inner, addresses: tuple[IPInterface, ...]) -> str:
+    """Why no port of a container can be published; empty if one can."""
+    bridge, mode = inner.bridge_name, inner.bridge.mode
+    if mode == "isolated":
+        return f"{bridge} is isolated, so no port of {inner.name} can be published (remove `ports`)"
+    if mode == "bridged":
+        return f"{bridge} is bridged, so {inner.name} is reached at its own address (remove `ports`)"
+    if not addresses:
+        return f"{inner.name} has no address for its ports to lead to (give it `addresses`)"
+    return ""
+
+
+def _hosts(port: PortText, bridge: BridgeModel, versions: set[int]) -> list[IPAddress | None]:
+    """The host's addresses that a port is published on; None is every one."""
     if port.host_ip is None and bridge.host_ip:
-        hosts = [address for address in bridge.host_ip if address.version in versions]
-    for host in hosts:
-        yield Port(host, port.published, port.target, port.protocol, place)
+        return [address for address in bridge.host_ip if address.version in versions]
+    return [port.host_ip]
 
 
 # --- claims ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Claim:
+class _Claim(NamedTuple):
     """A range of ports of one protocol on one host address (None: all of the family)."""
 
     first: int
     last: int
     position: Position
+    path: Path
     container: str
-    host_ip: IPAddress | None = field(compare=False)
+    host_ip: IPAddress | None
 
 
 def check_claims(work: _Resolver, bridges: tuple[Bridge, ...]) -> None:
@@ -502,66 +670,112 @@ def check_claims(work: _Resolver, bridges: tuple[Bridge, ...]) -> None:
     claims: defaultdict[tuple[str, int], list[_Claim]] = defaultdict(list)
     for bridge in bridges:
         for container in bridge.containers:
-            versions = {address.version for address in container.addresses}
-            for port in container.ports:
-                for version in versions if port.host_ip is None else {port.host_ip.version}:
+            for port, path in zip(container.ports, _port_paths(work, bridge, container), strict=True):
+                for version in _versions(port, container):
                     host = None if port.host_ip is None or port.host_ip.is_unspecified else port.host_ip
-                    claims[port.protocol, version].append(_Claim(*port.published, port.position, container.name, host))
-    told: set[tuple[Position, Position]] = set()
+                    claim = _Claim(*port.published, port.position, path, container.name, host)
+                    claims[port.protocol, version].append(claim)
     for (protocol, _), found in claims.items():
         for one, other in _collisions(found):
             earlier, later = sorted((one, other), key=lambda claim: claim.position)
-            if (earlier.position, later.position) not in told:
-                told.add((earlier.position, later.position))
-                work.merged.tree.problems.append(Problem(later.position, _collision(earlier, later, protocol)))
+            work.problem(later.path, _collision(earlier, later, protocol))
+
+
+def _port_paths(work: _Resolver, bridge: Bridge, container: Container) -> Iterator[Path]:
+    """The path of each of the container's ports: one in the file can be several, on several host addresses."""
+    model = work.model.bridges[bridge.name]
+    versions: set[int] = {address.version for address in container.addresses}
+    for place, port in enumerate(model.containers[container.name].ports if container.ports else ()):
+        path: Path = ("bridges", bridge.name, "containers", container.name, "ports", place)
+        yield from [path] * len(_hosts(port, model, versions))
+
+
+def _versions(port: Port, container: Container) -> set[int]:
+    return {address.version for address in container.addresses} if port.host_ip is None else {port.host_ip.version}
 
 
 def _collisions(claims: list[_Claim]) -> Iterator[tuple[_Claim, _Claim]]:
-    """Pairs that overlap: swept once over all claims for those on all addresses, and once per address."""
-    by_host: defaultdict[IPAddress | None, list[_Claim]] = defaultdict(list)
-    for claim in claims:
-        by_host[claim.host_ip].append(claim)
-    everywhere = by_host.pop(None, [])
-    yield from _sweep(everywhere)
-    for own in by_host.values():
-        yield from _sweep(own)
-    if everywhere and by_host:
-        mixed = [*everywhere, *(claim for own in by_host.values() for claim in own)]
-        for one, other in _sweep(mixed):
-            if (one.host_ip is None) != (other.host_ip is None):
-                yield one, other
+    """Pairs that overlap: for each claim one before it, if there is one.
 
-
-def _sweep(claims: list[_Claim]) -> Iterator[tuple[_Claim, _Claim]]:
-    open_claims: list[_Claim] = []
-    for claim in sorted(claims):
-        open_claims = [one for one in open_claims if one.last >= claim.first]
-        for one in open_claims[:8]:
-            yield one, claim
-        open_claims.append(claim)
+    By their first port, a claim overlaps some earlier one if it overlaps the one that reaches farthest: of its own address,
+    and of all addresses; one on all addresses, of any.
+    """
+    farthest: dict[IPAddress | None, _Claim] = {}
+    of_any: _Claim | None = None
+    for claim in sorted(claims, key=lambda claim: claim[:3]):
+        rivals = (farthest.get(claim.host_ip), farthest.get(None) if claim.host_ip else of_any)
+        for rival in rivals:
+            if rival is not None and rival.last >= claim.first:
+                yield rival, claim
+        if rivals[0] is None or claim.last > rivals[0].last:
+            farthest[claim.host_ip] = claim
+        if of_any is None or claim.last > of_any.last:
+            of_any = claim
 
 
 def _collision(earlier: _Claim, later: _Claim, protocol: str) -> str:
     first, last = max(earlier.first, later.first), min(earlier.last, later.last)
     ports = str(first) if first == last else f"{first}-{last}"
-    where = later.host_ip or earlier.host_ip
-    on = f"on {where}" if where else "on all addresses"
-    return (
-        f"the host's port {ports}/{protocol} {on} is published by {earlier.container} already, in line {earlier.position.line} of "
-        f"{earlier.position.file} (publish one of them on another port or address)"
-    )
+    host = later.host_ip or earlier.host_ip
+    on = f" on {host}" if host else ""
+    where = earlier.position.seen_from(later.position)
+    what = f"the host's port {ports}/{protocol}{on} is published by {earlier.container} already, {where}"
+    return f"{what} (publish one of them on another port or address)"
 
 
-def check_insides(work: _Resolver, bridges: tuple[Bridge, ...]) -> None:
-    """What two interfaces of one bridge or one container cannot both have."""
-    macs: dict[tuple[str, str], Position] = {}
+# --- what namespaces and bridges have once ---------------------------------------------------------------------------
+
+
+def check_routes(work: _Resolver, bridges: tuple[Bridge, ...]) -> None:
+    """A namespace has one route to a destination of one metric, whichever of its interfaces it goes by."""
+    seen: dict[tuple[Attach, IPNetwork, int], Position] = {}
     for bridge in bridges:
-        given = [(bridge.mac, ("bridges", bridge.name, "mac"))]
-        given += [(one.mac, ("bridges", bridge.name, "containers", one.name, "mac")) for one in bridge.containers]
+        for container in bridge.containers:
+            for place, route in enumerate(container.routes):
+                path: Path = ("bridges", bridge.name, "containers", container.name, "routes", place)
+                metric = route.metric or _default_metric(route.to.version)
+                first = seen.setdefault((container.attach, route.to, metric), route.position)
+                if first is not route.position:
+                    where = first.seen_from(route.position)
+                    work.problem(path, f"there is a route to {route.to} of this metric already, {where} (keep one)")
+                elif route.to.prefixlen == 0 and metric == _default_metric(route.to.version):
+                    check_default_route(work, container, route, path)
+
+
+def _default_metric(version: int) -> int:
+    return _DEFAULT_METRIC_IPV6 if version == 6 else 0
+
+
+def check_default_route(work: _Resolver, container: Container, route: Route, path: Path) -> None:
+    """Whether the route is another one than the bridge's gateway makes."""
+    if container.attach not in work.default_routes:
+        return
+    bridge, name = work.default_routes[container.attach]
+    gateway = _gateway(work.model.bridges[bridge], route.to.version)
+    if gateway is not None:
+        what = f"{route.to} goes by the gateway {gateway.ip} of {bridge} already"
+        work.problem(path, f"{what} (give this a metric, or {name} at {bridge} `default_route: false`)")
+
+
+def check_sysctls(work: _Resolver) -> None:
+    """A namespace has one value of each setting."""
+    seen: dict[tuple[Attach, str], tuple[str, Path]] = {}
+    for inner in work.inners():
+        for name, value in inner.container.sysctls.items():
+            path = (*inner.path, "sysctls", name)
+            first, where = seen.setdefault((work.attaches[inner.key], name), (value, path))
+            if first != value:
+                place = work.first(work.at(where), path)
+                work.problem(path, f"{name} is {first} in the same namespace already, {place} (give it one value)")
+
+
+def check_macs(work: _Resolver) -> None:
+    """No two interfaces at one bridge have the same MAC."""
+    for name, bridge in work.model.bridges.items():
+        seen: dict[str, Position] = {}
+        given: list[tuple[str | None, Path]] = [(bridge.mac, ("bridges", name, "mac"))]
+        given += [(inner.mac, ("bridges", name, "containers", one, "mac")) for one, inner in bridge.containers.items()]
         for mac, path in given:
-            if mac is None:
-                continue
-            if (bridge.name, mac) in macs:
-                first = macs[bridge.name, mac]
-                work.problem(path, f"the MAC {mac} is on {bridge.name} already, in line {first.line} of {first.file} (give each its own)")
-            macs.setdefault((bridge.name, mac), work.at(path))
+            if mac is not None and seen.setdefault(mac, work.at(path)) != work.at(path):
+                where = work.first(seen[mac], path)
+                work.problem(path, f"the MAC {mac} is at {name} already, {where} (give each its own)")

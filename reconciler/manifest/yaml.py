@@ -1,275 +1,416 @@
-"""YAML text → plain values, each with its place in the file. YAML 1.2's core rules on PyYAML's parser.
+"""YAML text → a tree of values that know their places.
 
-PyYAML follows YAML 1.1, where `22:22` is the number 1342, a MAC of digits is a number too, and `no` is false. So it is used only as far as
-the node graph; resolving plain scalars and constructing values is done here, by the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema).
+PyYAML scans and parses (through libyaml where it is there); what its events mean is decided here, by the core schema of
+YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema). PyYAML itself would read 1.1, where `22:22` is the number 1342, a
+MAC of digits is a number too, and `no` is false. And it would compose by recursion: fifty thousand open brackets crash
+libyaml's composer with the process around it. Here events are put together with a stack.
 
-Bounds, since a file may come from anywhere: bytes, nesting, and nodes after the expansion of aliases.
+Bounds, since a file may come from anywhere: bytes, nesting, and nodes as often as aliases repeat them.
+
+The merge key `<<` is not of YAML 1.2, but who writes Compose files expects it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 import yaml
 
-from reconciler.manifest.position import Position, Problem, printable
+from reconciler.manifest.position import Position, Problem, printable, quoted
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 40
-MAX_NODES = 2_000_000
+"""A right file has eight levels."""
+MAX_NODES = 500_000
+"""A thousand containers with two addresses and two ports each are ten thousand."""
+MAX_PROBLEMS = 1000
+"""Of one file: a hostile one should not fill a log."""
 
-_NULL = re.compile(r"~|null|Null|NULL|")
-_TRUE = re.compile(r"true|True|TRUE")
-_FALSE = re.compile(r"false|False|FALSE")
-_INT = re.compile(r"[-+]?[0-9]{1,100}")
-_OCTAL = re.compile(r"0o[0-7]{1,100}")
-_HEX = re.compile(r"0x[0-9a-fA-F]{1,100}")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_STANDARD_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq"))
-_STR, _MERGE = "tag:yaml.org,2002:str", "<<"
-
-Path = tuple[str | int, ...]
+Path: TypeAlias = tuple[str | int, ...]
+Scalar: TypeAlias = str | int | float | bool | None
 
 
 @dataclass(slots=True)
-class Tree:
-    """A value and where its parts are. `keys` has the places of mapping keys, under the path of their value."""
+class Node:
+    """A value with its place. `key` is the place of its key, if it is a value of a mapping.
 
-    value: Any = None
-    values: dict[Path, Position] = field(default_factory=dict)
-    keys: dict[Path, Position] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    `used` is the alias or merge key by which the value came here from elsewhere.
+    """
 
-    def position(self, path: Path) -> Position:
-        """Where the value at `path` is, or the nearest thing around it that has a place."""
-        while path not in self.values and path:
-            path = path[:-1]
-        return self.values[path]
+    value: Scalar | list[Node] | dict[str, Node]
+    position: Position
+    key: Position | None = None
+    used: Position | None = None
+    merged: bool = False
+    size: int = 1
+    height: int = 1
 
-    def key_position(self, path: Path) -> Position:
-        """Where the key of the value at `path` is."""
-        return self.keys.get(path) or self.position(path)
+    def plain(self) -> Any:
+        """The value as plain Python."""
+        value = self.value
+        if isinstance(value, dict):
+            return {key: node.plain() for key, node in value.items()}
+        return [node.plain() for node in value] if isinstance(value, list) else value
+
+    def child(self, step: str | int) -> Node | None:
+        """What is under a key, or at an index; None if there is no such thing."""
+        value = self.value
+        if isinstance(value, dict):
+            return value.get(step) if isinstance(step, str) else None
+        if isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value):
+            return value[step]
+        return None
+
+    def along(self, path: Path) -> Iterator[Node]:
+        """This node and those on the way down `path`, as far as they are there."""
+        node: Node | None = self
+        yield self
+        for step in path:
+            node = node.child(step) if node else None
+            if node is None:
+                return
+            yield node
+
+    def definition(self, path: Path) -> Position:
+        """Where the value at `path` is written, or the nearest thing around it that is there."""
+        *_, last = self.along(path)
+        return last.position
+
+    def key_definition(self, path: Path) -> Position:
+        """Where the key of the value at `path` is written."""
+        *_, last = self.along(path)
+        return last.key or last.position
+
+    def place(self, path: Path) -> Position:
+        """Where the value at `path` comes into being: for what an alias repeats, the alias."""
+        for last in self.along(path):
+            if last.used:
+                return last.used
+        return last.position
+
+    def key_place(self, path: Path) -> Position:
+        """Where the key of the value at `path` comes into being."""
+        for depth, last in enumerate(self.along(path)):
+            if last.used and (last.merged or depth < len(path)):
+                return last.used
+        return last.key or last.position
+
+    def without(self, paths: set[Path], here: Path = ()) -> Node:
+        """The same without what is at `paths`."""
+        if isinstance(self.value, dict):
+            items = {
+                key: node.without(paths, (*here, key)) for key, node in self.value.items() if (*here, key) not in paths
+            }
+            return replace(self, value=items)
+        if isinstance(self.value, list):
+            kept = [(place, node) for place, node in enumerate(self.value) if (*here, place) not in paths]
+            return replace(self, value=[node.without(paths, (*here, place)) for place, node in kept])
+        return self
 
 
-class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
-    """PyYAML's parser, resolving nothing: every plain scalar stays text until `_scalar`."""
+def read(data: bytes | str, filename: str) -> tuple[Node | None, list[Problem]]:
+    """(the value of `data`: one YAML document in UTF-8; every problem found on the way).
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  the name is PyYAML's
-
-
-def read(data: bytes | str, filename: str) -> Tree:
-    """The value in `data` (one YAML document, UTF-8), with every problem found on the way."""
-    tree = Tree()
-    start = Position(filename, 1, 1)
-    tree.values[()] = start
-    text = _decoded(data, start, tree.problems)
-    if text is None:
-        return tree
+    No value, and no problem, is an empty document.
+    """
+    problems: list[Problem] = []
     try:
-        _check_shape(text, filename)
-        node = _single_document(text, filename)
-    except _YamlProblem as error:
-        tree.problems.append(error.problem)
-        return tree
-    if node is not None:
-        _Constructor(tree, filename).run(node)
-    return tree
+        text = _text(data, filename)
+        return _Composer(filename, problems).compose(text), problems
+    except _Unreadable as error:
+        return None, [*problems, error.problem]
 
 
-class _YamlProblem(Exception):
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        super().__init__(str(problem))
+class _Unreadable(Exception):
+    """A problem behind which there is nothing to read."""
+
+    def __init__(self, position: Position, message: str) -> None:
+        super().__init__(message)
+        self.problem = Problem(position, message)
 
 
-def _decoded(data: bytes | str, start: Position, problems: list[Problem]) -> str | None:
+# --- bytes → characters ----------------------------------------------------------------------------------------------
+
+# c-printable of YAML 1.2 (§5.1)
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _text(data: bytes | str, filename: str) -> str:
     if len(data) > MAX_BYTES:
         limit = MAX_BYTES // 1024 // 1024
-        problems.append(Problem(start, f"the file is larger than {limit} MiB (split it: a directory of files is merged)"))
-        return None
-    if isinstance(data, bytes):
-        try:
-            data = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            column = error.start - data.rfind(b"\n", 0, error.start)
-            place = Position(start.file, line, column)
-            problems.append(Problem(place, f"byte 0x{data[error.start]:02x} is not UTF-8 (save the file as UTF-8)"))
-            return None
-    bad = re.search("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", data)
+        message = f"the file is larger than {limit} MiB (split it: a directory of files is merged)"
+        raise _Unreadable(Position(filename, 1, 1), message)
+    text = _decoded(data, filename) if isinstance(data, bytes) else data
+    text = text.removeprefix("\ufeff")
+    bad = _UNPRINTABLE.search(text)
     if bad:
-        line = data.count("\n", 0, bad.start()) + 1
-        column = bad.start() - data.rfind("\n", 0, bad.start())
-        place = Position(start.file, line, column)
-        problems.append(Problem(place, f"the character U+{ord(bad[0]):04X} is not allowed in YAML (remove it)"))
-        return None
-    return data
+        line, column = text.count("\n", 0, bad.start()) + 1, bad.start() - text.rfind("\n", 0, bad.start())
+        message = f"the character U+{ord(bad[0]):04X} is not allowed in YAML (remove it)"
+        raise _Unreadable(Position(filename, line, column), message)
+    return text
 
 
-def _place(mark: Any, filename: str) -> Position:
-    return Position(filename, mark.line + 1, mark.column + 1) if mark else Position(filename, 1, 1)
-
-
-def _syntax(error: yaml.MarkedYAMLError, filename: str) -> _YamlProblem:
-    mark = error.problem_mark or error.context_mark
-    said = " ".join(str(error.problem or error.context or "not YAML").split())
-    return _YamlProblem(Problem(_place(mark, filename), f"not YAML: {printable(said)[:200]} (correct the syntax here)"))
-
-
-def _check_shape(text: str, filename: str) -> None:
-    """Nesting is bounded before anything recursive sees it."""
-    depth = 0
+def _decoded(data: bytes, filename: str) -> str:
     try:
-        for event in yaml.parse(text, Loader=_Loader):
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-                if depth > MAX_DEPTH:
-                    place = _place(event.start_mark, filename)
-                    raise _YamlProblem(Problem(place, f"nested more than {MAX_DEPTH} levels deep (nothing in this file needs that)"))
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-    except yaml.MarkedYAMLError as error:
-        raise _syntax(error, filename) from None
-    except (yaml.YAMLError, ValueError) as error:
-        said = printable(" ".join(str(error).split()))[:200]
-        raise _YamlProblem(Problem(Position(filename, 1, 1), f"not YAML: {said} (correct the syntax)")) from None
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        before = data[data.rfind(b"\n", 0, error.start) + 1 : error.start]
+        message = f"byte 0x{data[error.start]:02x} is not UTF-8 (save the file as UTF-8)"
+        raise _Unreadable(Position(filename, line, len(before.decode()) + 1), message) from None
 
 
-def _single_document(text: str, filename: str) -> yaml.Node | None:
-    loader = _Loader(text)
-    try:
-        if not loader.check_node():
-            return None
-        node: yaml.Node = loader.get_node()
-        if loader.check_node():
-            second = loader.get_node()
-            place = _place(second.start_mark, filename)
-            raise _YamlProblem(Problem(place, "a second YAML document begins here (one file is one document: give it a file of its own)"))
-        return node
-    except yaml.MarkedYAMLError as error:
-        raise _syntax(error, filename) from None
-    finally:
-        loader.dispose()
+# --- events → nodes --------------------------------------------------------------------------------------------------
+
+_STR, _MERGE = "tag:yaml.org,2002:str", "<<"
+_LOADER: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
-class _Constructor:
-    """Node graph → values. Aliases are expanded, and counted."""
+@dataclass(slots=True)
+class _Open:
+    """A list or mapping that is not at its end yet."""
 
-    def __init__(self, tree: Tree, filename: str) -> None:
-        self._tree = tree
+    node: Node
+    anchor: str | None
+    key: str | None = None
+    """The key that waits for its value."""
+    key_position: Position | None = None
+    ignored: bool = False
+    """The key was no good: its value is dropped."""
+    merging: bool = False
+    """The key was `<<`."""
+    merges: list[Node] = field(default_factory=list)
+
+    @property
+    def wants_key(self) -> bool:
+        return isinstance(self.node.value, dict) and not (self.key is not None or self.ignored or self.merging)
+
+
+class _Composer:
+    """Puts one document's events together. What can be passed over goes into `problems`."""
+
+    def __init__(self, filename: str, problems: list[Problem]) -> None:
         self._filename = filename
-        self._nodes = 0
-        self._open: set[int] = set()
+        self._problems = problems
+        self._stack: list[_Open] = []
+        self._anchors: dict[str, Node | None] = {}
+        """None for what is not at its end yet."""
+        self._root: Node | None = None
 
-    def run(self, node: yaml.Node) -> None:
+    def compose(self, text: str) -> Node | None:
+        """The document's value; None if there is none. Raises _Unreadable."""
         try:
-            self._tree.value = self._value(node, ())
-        except _YamlProblem as error:
-            self._tree.problems.append(error.problem)
+            for event in yaml.parse(text, Loader=_LOADER):
+                self._take(event)
+        except yaml.MarkedYAMLError as error:
+            raise self._syntax(error, text) from None
+        except (yaml.YAMLError, ValueError) as error:
+            said = printable(" ".join(str(error).split()))[:200]
+            raise _Unreadable(Position(self._filename, 1, 1), f"not YAML: {said} (correct the syntax)") from None
+        return self._root
 
-    def _problem(self, mark: Any, message: str) -> None:
-        self._tree.problems.append(Problem(_place(mark, self._filename), message))
+    def _take(self, event: Any) -> None:
+        if isinstance(event, yaml.ScalarEvent):
+            self._scalar(event)
+        elif isinstance(event, yaml.MappingStartEvent):
+            self._begin(event, {})
+        elif isinstance(event, yaml.SequenceStartEvent):
+            self._begin(event, [])
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._end()
+        elif isinstance(event, yaml.AliasEvent):
+            self._alias(event)
+        elif isinstance(event, yaml.DocumentStartEvent) and self._root is not None:
+            message = "a second YAML document begins here (one file is one document: give it a file of its own)"
+            raise _Unreadable(self._at(event), message)
 
-    def _value(self, node: yaml.Node, path: Path) -> Any:
-        self._nodes += 1
-        if self._nodes > MAX_NODES:
-            place = _place(node.start_mark, self._filename)
-            raise _YamlProblem(Problem(place, f"more than {MAX_NODES} nodes once aliases are expanded (use fewer aliases)"))
-        if id(node) in self._open or len(path) > MAX_DEPTH:
-            place = _place(node.start_mark, self._filename)
-            raise _YamlProblem(Problem(place, "an alias stands for something that it is inside of (write it out)"))
-        self._tree.values[path] = _place(node.start_mark, self._filename)
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node)
-        self._open.add(id(node))
-        try:
-            if isinstance(node, yaml.SequenceNode):
-                self._check_tag(node, "seq")
-                return [self._value(item, (*path, place)) for place, item in enumerate(node.value)]
-            return self._mapping(node, path)
-        finally:
-            self._open.discard(id(node))
+    def _at(self, event: Any) -> Position:
+        mark = event.start_mark
+        return Position(self._filename, mark.line + 1, mark.column + 1)
 
-    def _check_tag(self, node: yaml.Node, kind: str) -> None:
-        if node.tag not in (f"tag:yaml.org,2002:{kind}", "!", None):
-            self._problem(node.start_mark, f"the tag {printable(node.tag)!r} means nothing here (remove it)")
+    def _problem(self, position: Position, message: str) -> None:
+        if len(self._problems) < MAX_PROBLEMS:
+            self._problems.append(Problem(position, message))
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-        self._check_tag(node, "map")
-        result: dict[str, Any] = {}
-        merged: list[yaml.Node] = []
-        for key_node, value_node in node.value:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.value == _MERGE and not key_node.style:
-                merged.append(value_node)
-                continue
-            key = self._key(key_node)
-            if key is None:
-                continue
-            if key in result:
-                first = self._tree.keys[(*path, key)]
-                self._problem(key_node.start_mark, f"the key {printable(key)!r} is given twice, first in line {first.line} (keep one)")
-                continue
-            self._tree.keys[(*path, key)] = _place(key_node.start_mark, self._filename)
-            result[key] = self._value(value_node, (*path, key))
-        for value_node in merged:
-            self._merge(value_node, path, result)
-        return result
+    def _syntax(self, error: yaml.MarkedYAMLError, text: str) -> _Unreadable:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        said = printable(" ".join(str(error.problem or error.context).split()))[:200]
+        if "'\\t'" in str(error.problem) or _has_tab(text, line, column):
+            said, remedy = "a tab cannot begin a token", "indent with spaces"
+        else:
+            remedy = "correct the syntax here, or just before"
+        return _Unreadable(Position(self._filename, line, column), f"not YAML: {said} ({remedy})")
 
-    def _merge(self, node: yaml.Node, path: Path, result: dict[str, Any]) -> None:
-        """`<<`: keys that are given in place win over merged ones, earlier merged ones over later ones."""
-        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        for source in sources:
-            if not isinstance(source, yaml.MappingNode):
-                self._problem(node.start_mark, "`<<` merges mappings, and this is none (give it an alias of a mapping)")
-                continue
-            if id(source) in self._open:
-                self._problem(node.start_mark, "an alias stands for something that it is inside of (write it out)")
-                continue
-            for key, (place, value_node) in self._pairs(source).items():
-                if key not in result:
-                    self._tree.keys[(*path, key)] = place
-                    result[key] = self._value(value_node, (*path, key))
+    # what events do
 
-    def _pairs(self, node: yaml.MappingNode) -> dict[str, tuple[Position, yaml.Node]]:
-        pairs = {}
-        for key_node, value_node in node.value:
-            key = self._key(key_node)
-            if key is not None and key != _MERGE:
-                pairs[key] = (_place(key_node.start_mark, self._filename), value_node)
-        return pairs
+    def _scalar(self, event: yaml.ScalarEvent) -> None:
+        top = self._stack[-1] if self._stack else None
+        if top is not None and top.wants_key:
+            self._key(top, event)
+            return
+        node = Node(self._resolved(event), self._at(event))
+        if event.anchor:
+            self._anchors[event.anchor] = node
+        self._put(node)
 
-    def _key(self, node: yaml.Node) -> str | None:
-        if not isinstance(node, yaml.ScalarNode):
-            self._problem(node.start_mark, "a key must be a name (not a list or a mapping)")
-            return None
-        return str(node.value)
+    def _key(self, top: _Open, event: yaml.ScalarEvent) -> None:
+        position, name = self._at(event), str(event.value)
+        if event.anchor:
+            self._anchors[event.anchor] = Node(name, position)
+        value = top.node.value
+        assert isinstance(value, dict)
+        if name == _MERGE and not event.style:
+            top.merging = True
+        elif name in value:
+            first = value[name].key or position
+            self._problem(
+                position, f"the key {quoted(name)} is given twice, first in {first.seen_from(position)} (keep one)"
+            )
+            top.ignored = True
+        else:
+            top.key, top.key_position = name, position
 
-    def _scalar(self, node: yaml.ScalarNode) -> Any:
-        if node.tag not in _STANDARD_TAGS and node.tag not in ("!", None):
-            self._problem(node.start_mark, f"the tag {printable(node.tag)!r} means nothing here (remove it)")
-            return node.value
-        if node.style or node.tag == "!":
-            return node.value
-        return resolve(node.value)
+    def _begin(self, event: Any, value: list[Node] | dict[str, Node]) -> None:
+        node = Node(value, self._at(event))
+        if len(self._stack) >= MAX_DEPTH:
+            raise self._too_deep(node.position)
+        kind = "map" if isinstance(value, dict) else "seq"
+        if event.tag not in (None, "!", f"tag:yaml.org,2002:{kind}"):
+            self._problem(node.position, f"the tag {quoted(event.tag)} means nothing here (remove it)")
+        if event.anchor:
+            self._anchors[event.anchor] = None
+        self._stack.append(_Open(node, event.anchor))
+
+    def _end(self) -> None:
+        done = self._stack.pop()
+        node = done.node
+        for source in done.merges:
+            self._merge(node, source)
+        children: list[Node] = []
+        if isinstance(node.value, dict):
+            children = list(node.value.values())
+        elif isinstance(node.value, list):
+            children = node.value
+        node.size = 1 + sum(child.size for child in children)
+        node.height = 1 + max((child.height for child in children), default=0)
+        if node.size > MAX_NODES:
+            raise _Unreadable(
+                node.position, f"more than {MAX_NODES} values, counting what aliases repeat (use fewer aliases)"
+            )
+        if done.anchor:
+            self._anchors[done.anchor] = node
+        self._put(node)
+
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        position = self._at(event)
+        if event.anchor not in self._anchors:
+            raise _Unreadable(
+                position, f"no anchor {quoted(str(event.anchor))} is above this alias (define it with `&`)"
+            )
+        node = self._anchors[event.anchor]
+        if node is None:
+            raise _Unreadable(position, "the alias stands for something that it is inside of (write it out)")
+        if len(self._stack) + node.height > MAX_DEPTH:
+            raise self._too_deep(position)
+        self._put(replace(node, key=None, used=position, merged=False))
+
+    def _too_deep(self, position: Position) -> _Unreadable:
+        return _Unreadable(position, f"nested more than {MAX_DEPTH} levels deep (nothing in this file needs that)")
+
+    # where nodes go
+
+    def _put(self, node: Node) -> None:
+        """`node` is complete: it goes into what is open."""
+        if not self._stack:
+            self._root = node
+            return
+        top = self._stack[-1]
+        value = top.node.value
+        if isinstance(value, list):
+            value.append(node)
+        elif top.wants_key:
+            self._problem(node.used or node.position, "a key must be a name (not a list, a mapping or an alias)")
+            top.ignored = True
+        elif top.ignored:
+            top.ignored = False
+        elif top.merging:
+            top.merges.append(node)
+            top.merging = False
+        else:
+            assert isinstance(value, dict)
+            assert top.key is not None
+            node.key = top.key_position
+            value[top.key] = node
+            top.key = None
+
+    def _merge(self, into: Node, source: Node) -> None:
+        """`<<`: keys given in place win over merged ones, earlier merged ones over later ones."""
+        place = source.used or source.position
+        if isinstance(source.value, list):
+            for item in source.value:
+                if isinstance(item.value, list):
+                    self._problem(
+                        item.used or item.position, "`<<` merges mappings, and this is a list (take one away)"
+                    )
+                else:
+                    self._merge(into, item)
+        elif isinstance(source.value, dict):
+            assert isinstance(into.value, dict)
+            for key, node in source.value.items():
+                if key not in into.value:
+                    into.value[key] = replace(node, used=place, merged=True)
+        else:
+            self._problem(place, "`<<` merges mappings, and this is none (give it an alias of a mapping)")
+
+    def _resolved(self, event: yaml.ScalarEvent) -> Scalar:
+        text, tag = str(event.value), event.tag
+        if tag in ("!", _STR) or (tag is None and event.style):
+            return text
+        value = resolve(text)
+        if tag is not None and tag != _TAGS.get(type(value)):
+            self._problem(self._at(event), f"the tag {quoted(tag)} does not fit here (remove it)")
+        return value
 
 
-def resolve(text: str) -> Any:
-    """A plain scalar by the core schema of YAML 1.2."""
-    if _NULL.fullmatch(text):
-        return None
-    if _TRUE.fullmatch(text):
-        return True
-    if _FALSE.fullmatch(text):
-        return False
-    for pattern, base in ((_INT, 10), (_OCTAL, 8), (_HEX, 16)):
-        if pattern.fullmatch(text):
-            return int(text[2:] if base != 10 else text, base)
-    return float(text.replace(".inf", "inf").replace(".nan", "nan")) if _FLOAT.fullmatch(text) and any(map(str.isdigit, text)) else text
+_TAGS: Mapping[type, str] = {
+    kind: f"tag:yaml.org,2002:{name}"
+    for kind, name in ((bool, "bool"), (int, "int"), (float, "float"), (type(None), "null"))
+}
 
 
-def paths(tree: Tree) -> Iterator[Path]:
-    """All paths of the tree."""
-    return iter(tree.values)
+def _has_tab(text: str, line: int, column: int) -> bool:
+    lines = text.splitlines()
+    return line <= len(lines) and lines[line - 1][column - 1 : column] == "\t"
+
+
+# --- scalars ---------------------------------------------------------------------------------------------------------
+
+_WORDS: Mapping[str, Scalar] = (
+    dict.fromkeys(("", "~", "null", "Null", "NULL"))
+    | dict.fromkeys(("true", "True", "TRUE"), True)
+    | dict.fromkeys(("false", "False", "FALSE"), False)
+    | {f"{sign}.{word}": float(f"{sign}inf") for sign in ("", "+", "-") for word in ("inf", "Inf", "INF")}
+    | dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan"))
+)
+_NUMBER = re.compile(
+    # Python reads no more than 4,300 digits; nothing in the file has more than ten.
+    r"(?P<int>[-+]?[0-9]{1,300})|0o(?P<octal>[0-7]{1,300})|0x(?P<hex>[0-9a-fA-F]{1,300})"
+    r"|(?P<float>[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?)"
+)
+
+
+def resolve(text: str) -> Scalar:
+    """A plain scalar by the core schema of YAML 1.2 (§10.3.2)."""
+    if text in _WORDS:
+        return _WORDS[text]
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return text
+    for group, base in (("int", 10), ("octal", 8), ("hex", 16)):
+        if found[group]:
+            return int(found[group], base)
+    return float(text)

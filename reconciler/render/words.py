@@ -169,6 +169,10 @@ def _whose(owner: str | None) -> str:
     return f"the owner {owner}" if owner else "others"
 
 
+_RULES_NAMED = 3
+"""More rules than this are counted, not named."""
+
+
 def rules_change(before: Iterable[str], after: Iterable[str]) -> str:
     """What a chain's rules gain and lose, by their comments, whose digest says nothing to a reader."""
     old, new = Counter(before), Counter(after)
@@ -180,7 +184,10 @@ def rules_change(before: Iterable[str], after: Iterable[str]) -> str:
     for why in reasons:
         parts = [part for part in parts if part not in (f"rule {why} added", f"rule {why} removed")]
         parts.append(f"rule {why} written anew")
-    return ", ".join(parts)
+    if len(parts) <= _RULES_NAMED:
+        return ", ".join(parts)
+    counts = ((len(gained), "added"), (len(lost), "removed"))
+    return " and ".join(f"{count} rule{'s' * (count > 1)} {what}" for count, what in counts if count)
 
 
 def _why(comment: str) -> str:

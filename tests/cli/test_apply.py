@@ -113,12 +113,16 @@ def test_a_read_only_kernel_refuses_what_writes(host: Host, request_: Request) -
 def test_a_read_only_kernel_refuses_every_request_of_a_plan(host: Host) -> None:
     host.write(WEB)
     with LiveKernel(read_only=True) as kernel:
-        plan, _ = reconcile.plan(kernel, wish(host), "default")
-        writing = [item for item in schedule(plan.steps).requests if not isinstance(item, FlushConntrack)]
-        for request in writing:
-            with pytest.raises(ReadOnlyError):
-                kernel.submit([request])
+        requests = schedule(reconcile.plan(kernel, wish(host), "default")[0].steps).requests
+    host.reconcile()
+    before = host.state()
+    with LiveKernel(read_only=True) as kernel:
+        for request in requests:
+            if not isinstance(request, FlushConntrack | CreateNamespace):
+                with pytest.raises(ReadOnlyError):
+                    kernel.submit([request])
         assert kernel.written == 0
+    assert host.state() == before
 
 
 # --- exit codes ------------------------------------------------------------------------------------------------------
@@ -164,6 +168,17 @@ def test_wrong_usage_is_64_and_points_to_the_help(host: Host, arguments: list[st
     assert (answer.code, answer.out) == (64, "")
     assert answer.err.startswith("usage: reconcile")
     assert "--help`)" in answer.err
+
+
+@pytest.mark.parametrize("option", [["-f", "second.yaml"], ["--dry-run"], ["--max-deletes", "1"], ["--format", "json"]])
+def test_an_option_before_a_command_is_refused_rather_than_lost(host: Host, option: list[str]) -> None:
+    host.write(WEB)
+    host.reconcile()
+    before = host.state()
+    answer = host.reconcile(*option, "down")
+    assert (answer.code, answer.out) == (64, "")
+    assert "stands before the command: options go behind it, as in `reconcile down --" in answer.err
+    assert host.state() == before
 
 
 def test_an_empty_file_is_refused_unless_it_is_allowed(host: Host) -> None:

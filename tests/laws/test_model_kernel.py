@@ -167,7 +167,7 @@ def meddle(kernel: ModelKernel, draw: Callable[..., Any]) -> None:
             link.routes.clear()
         case "sysctl":
             kernel.network.namespaces[HOST].write_sysctl("net.ipv4.ip_forward", "0")
-        case "nft":
+        case "nft" if ("inet", "reconciler") in kernel.ruleset.tables:
             kernel.ruleset.execute(draw(st.sampled_from(["flush ruleset", "flush table inet reconciler"])))
         case "port":
             for table in kernel.ruleset.tables.values():

@@ -283,6 +283,11 @@ class Flow:
             return self.first if heard == b"still there?\n" else REFUSED
         return _parse(heard)
 
+    def send(self) -> None:
+        """Send something, and wait for nothing. Answers are left for `ask`."""
+        with contextlib.suppress(OSError):
+            self._socket.send(b"still there?\n")
+
     def close(self) -> None:
         """Give the socket back."""
         self._socket.close()

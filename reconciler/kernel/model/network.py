@@ -50,7 +50,7 @@ class Path:
     protocol: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Link:
     """A link. `kind` is IFLA_INFO_KIND, "" of physical ones and `lo`."""
 
@@ -74,6 +74,9 @@ class Link:
     addresses: list[HeldAddress] = field(default_factory=list)
     """In the kernel's order: the first of a subnet is the primary one."""
     routes: list[Path] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind or 'link'} {self.name}{' in ' + self.namespace.name if self.namespace.name else ''}>"
 
     @property
     def is_loopback(self) -> bool:
@@ -286,7 +289,9 @@ class Network:
         link.addresses.append(new)
 
     def delete_address(self, link: Link, address: IPInterface) -> None:
-        """Raises OSError: EADDRNOTAVAIL."""
+        """Raises OSError: EADDRNOTAVAIL, ENXIO where there is no IPv6 at all (inet6_addr_del)."""
+        if address.version == 6 and link.mtu < _IPV6_LEAST_MTU:
+            raise OSError(errno.ENXIO, "MTU too small for IPv6", link.name)
         held = next((held for held in link.addresses if held.address == address), None)
         if held is None:
             raise OSError(errno.EADDRNOTAVAIL, "no such address", str(address))

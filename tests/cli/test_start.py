@@ -1,0 +1,36 @@
+"""Starting is quick because little is imported: what a command does not need it does not load."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.host import WEB, Host
+
+HEAVY = ("pyroute2", "nftables", "watchdog", "asyncio", "jsonschema", "shtab", "subprocess")
+
+
+def imported(host: Host, *arguments: str) -> set[str]:
+    """The modules that the command imports, by their top packages."""
+    answer = host.child(*arguments, python=("-X", "importtime"))
+    assert answer.code == 0, answer.err
+    names = {line.rpartition("|")[2].strip() for line in answer.err.splitlines() if line.startswith("import time:")}
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("command", [["validate"], ["--version"], ["--help"], ["schema"]])
+def test_what_reads_no_kernel_loads_nothing_of_it(host: Host, command: list[str]) -> None:
+    host.write(WEB)
+    loaded = imported(host, *command)
+    assert "reconciler" in loaded
+    assert loaded.isdisjoint(set(HEAVY) - {"subprocess"})
+
+
+def test_help_does_not_even_load_yaml(host: Host) -> None:
+    assert imported(host, "--help").isdisjoint({"yaml", "pydantic"})
+
+
+def test_a_run_with_nothing_to_do_loads_no_encoder(host: Host) -> None:
+    host.write(WEB)
+    host.reconcile()
+    for command in (["--dry-run"], [], ["status"]):
+        assert imported(host, *command).isdisjoint({"pyroute2", "watchdog", "asyncio"}), command
