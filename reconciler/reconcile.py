@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from reconciler import host_rules
-from reconciler.core.messages import Failure, Outcome, Request, Scope, Snapshot
+from reconciler.core.messages import HOST, Failure, Outcome, Request, Scope, Snapshot
 from reconciler.core.plan import Action, Plan, Step, schedule
 from reconciler.core.planner import Policy
 from reconciler.core.planner import plan as make_plan
@@ -53,7 +53,7 @@ class View:
 def scope_of(desired: State, owner: str) -> Scope:
     """What has to be looked at to plan for `desired`."""
     keys = desired.resources
-    named = {key.namespace for key in keys if key.namespace}
+    named = {key.name if key.space == "netns" else key.namespace for key in keys} - {HOST}
     outer = {key.name for item in keys.values() for key in item.inside() if key.space == "netns"}
     sysctls = {(item.namespace, item.name) for item in keys.values() if isinstance(item, Sysctl)}
     return Scope(frozenset(named | outer), frozenset(sysctls), tables(owner))
@@ -95,8 +95,9 @@ def apply(
     for _ in range(ROUNDS):
         outcome = perform(kernel, todo.steps, progress)
         sent += outcome.attempted
-        touched |= {step.key for step in todo.steps}
-        if outcome.failures:
+        # With a port its link, too: an uplink is set up.
+        touched |= {key for step in todo.steps for key in (step.key, *step.subject.inside())}
+        if outcome.failures and not _gone_already(outcome.failures[0], todo.steps):
             why = explain(outcome.failures[0], todo.steps)
             _roll_back(kernel, before, first.owner, why, touched, made(todo.steps, outcome))
         todo, _view = plan(kernel, desired, first.owner, policy)
@@ -106,6 +107,16 @@ def apply(
     why = f"it does not come to rest, something keeps changing: {labels}"
     _roll_back(kernel, before, first.owner, why, touched)
     raise AssertionError("unreachable")
+
+
+_GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
+
+
+def _gone_already(failure: Failure, steps: Sequence[Step]) -> bool:
+    """Whether what was to be deleted has gone by itself in the meantime, as the pair of a container that ended. What is left to
+    do then is not a matter of undoing but of looking again."""
+    step = steps[schedule(steps).steps[failure.position]]
+    return step.action is Action.DELETE and failure.errno in _GONE
 
 
 def perform(kernel: Kernel, steps: Sequence[Step], progress: Progress | None = None) -> Outcome:

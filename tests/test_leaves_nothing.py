@@ -30,7 +30,7 @@ def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    yield
+    return
 
 
 def reconcile(*arguments: str) -> int:
@@ -67,7 +67,7 @@ def namespaces_in_use() -> set[str]:
 def traces(folder: Path) -> dict[str, object]:
     """All that could be left behind."""
     return {
-        "links": set(line.split(":")[1] for line in output("ip", "-o", "link").splitlines()),
+        "links": {line.split(":")[1] for line in output("ip", "-o", "link").splitlines()},
         "named namespaces": set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set(),
         "mounts": sorted(line.split(" ", 4)[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
         "tables": output("nft", "list", "tables"),
@@ -83,7 +83,7 @@ def output(*command: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "arguments, code",
+    ("arguments", "code"),
     [
         (["sandbox", "-f", EXAMPLE, "--exec", "true"], 0),
         (["sandbox", "-f", EXAMPLE, "--exec", "sleep 300 & ip netns add more; ip link add br9 type bridge; exit 3"], 3),
@@ -121,7 +121,7 @@ def sleepers() -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            ours = path.read_bytes() == b"sleep\0" b"300\0" and os.readlink(path.parent / "cwd") == os.getcwd()
+            ours = path.read_bytes() == b"sleep\x00300\x00" and os.readlink(path.parent / "cwd") == os.getcwd()
         except OSError:
             continue
         if ours:

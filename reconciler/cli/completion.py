@@ -29,6 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         import shtab
     except ImportError:
-        raise PlatformError("completion scripts are made by shtab: pip install 'reconcile-network[completion]'") from None
+        raise PlatformError(
+            "completion scripts are made by shtab: pip install 'reconcile-network[completion]'"
+        ) from None
     print(shtab.complete(build(), arguments.shell))
     return 0

@@ -56,18 +56,28 @@ class _Formatter(argparse.HelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         parts = text.strip("\n").split("\n\n")
-        return "\n\n".join(part if "\n" in part else super(_Formatter, self)._fill_text(part, width, indent) for part in parts)
+        return "\n\n".join(
+            part if "\n" in part else super(_Formatter, self)._fill_text(part, width, indent) for part in parts
+        )
 
 
 class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]
     """The commands. An option before a command would be lost on it (argparse lets the command's default win), and a lost --dry-run or
     -f is no small thing: it is refused."""
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         for action in parser._actions:
             if action.option_strings and getattr(namespace, action.dest, action.default) != action.default:
                 option = action.option_strings[-1]
-                parser.error(f"{option} stands before the command: options go behind it, as in `reconcile {values[0]} {option} …`")
+                parser.error(
+                    f"{option} stands before the command: options go behind it, as in `reconcile {values[0]} {option} …`"
+                )
         super().__call__(parser, namespace, values, option_string)
 
 

@@ -13,8 +13,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "schema",
         help="print the JSON Schema of the file, for editors",
-        description="Prints the JSON Schema of the file. With `# yaml-language-server: $schema=PATH` as its first line, editors complete and "
-        "check the file as it is typed.",
+        description="Prints the JSON Schema of the file. With `# yaml-language-server: $schema=PATH` as its first line, "
+        "editors complete and check the file as it is typed.",
     )
     parser.set_defaults(run=run)
 

@@ -32,7 +32,7 @@ class Policy:
 
 def plan(desired: State, found: State, owner: str, policy: Policy = Policy(), basis: str = "live") -> Plan:
     """What has to be done so that `found` becomes `desired`, for all that belongs to `owner`."""
-    pending = _pending(desired, found)
+    pending = _pending(desired, found, owner)
     waiting = {item.resource.key for item in pending}
     wanted = {key: item for key, item in desired.resources.items() if key not in waiting}
     there = found.resources
@@ -74,8 +74,8 @@ def plan(desired: State, found: State, owner: str, policy: Policy = Policy(), ba
     )
 
 
-def _pending(desired: State, found: State) -> tuple[Pending, ...]:
-    """What has to wait, each with the thing at the root of it."""
+def _pending(desired: State, found: State, owner: str) -> tuple[Pending, ...]:
+    """What has to wait, each with the thing at the root of it. What is ours and not wanted is as good as gone."""
     missing: dict[Key, Key | None] = {}
 
     def lacks(key: Key) -> Key | None:
@@ -85,7 +85,7 @@ def _pending(desired: State, found: State) -> tuple[Pending, ...]:
             if resource is not None:
                 roots = (lacks(need) for need in (*resource.inside(), *resource.needs()))
                 missing[key] = next((root for root in roots if root is not None), None)
-            elif key not in found.resources:
+            elif key not in found.resources or _goes(found.resources[key], owner):
                 missing[key] = key
         return missing[key]
 
@@ -95,6 +95,11 @@ def _pending(desired: State, found: State) -> tuple[Pending, ...]:
         if root is not None:
             result.append(Pending(resource, root, desired.origins.get(key, Origin())))
     return tuple(result)
+
+
+def _goes(found: Resource, owner: str) -> bool:
+    """Whether it goes if it is not wanted."""
+    return found.owner == owner and found.removable
 
 
 def _is_foreign(wanted: Resource, found: Resource) -> bool:

@@ -1,6 +1,6 @@
-"""Links of the host of every other kind: physical ones, VLANs, tunnels. They are never made, changed or removed by us.
+"""Links of the host of every other kind: physical ones, VLANs, tunnels. They are never made or removed by us.
 
-They are decoded so that an uplink can be found, and so that a name we want to give is seen to be taken.
+An uplink is set up with its bridge (reconciler.kinds.bridge_port); that it was down before is known here, for an undo. They are decoded so that an uplink can be found, and so that a name we want to give is seen to be taken.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 
 from reconciler.core.messages import HOST, Request, Snapshot
 from reconciler.core.resource import Key, Resource
-from reconciler.kinds.links import delete_link, link_key, links
+from reconciler.kinds.links import delete_link, link_key, links, set_link
 
 _OWN_KINDS = frozenset({"bridge", "veth"})
 
@@ -22,6 +22,7 @@ class HostLink(Resource):
 
     name: str
     kind: str = ""
+    up: bool | None = None
 
     rank: ClassVar[int] = 22
     fixed: ClassVar[frozenset[str]] = frozenset({"kind"})
@@ -38,7 +39,7 @@ class HostLink(Resource):
         return iter(())
 
     def update(self, found: Self) -> Iterator[Request]:
-        return iter(())
+        return set_link(HOST, self.name, up=self.up)
 
     def delete(self) -> Iterator[Request]:
         # Reached only where --adopt puts one of ours in its place.
@@ -48,4 +49,4 @@ class HostLink(Resource):
     def decode(cls, snapshot: Snapshot) -> Iterator[HostLink]:
         for _, link in links(snapshot, host=True):
             if link.kind not in _OWN_KINDS and not link.tap:
-                yield cls(name=link.name, kind=link.kind)
+                yield cls(name=link.name, kind=link.kind, up=link.up)

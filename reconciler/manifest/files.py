@@ -21,6 +21,7 @@ from reconciler.manifest.model import (
     RouteModel,
     called,
     container_name,
+    did_you_mean,
     link_name,
     nearest,
 )
@@ -115,9 +116,8 @@ def _add(result: Merged, node: yaml.Node, *, unhurt: bool) -> None:
     if version is None and unhurt:
         result.problems.append(Problem(start, "the version is missing (begin with `version: 1`)"))
     elif version is not None and (version.value != 1 or isinstance(version.value, bool | float)):
-        said = quoted(version.value) if isinstance(version.value, str) else called(version.value)
-        said = said.removeprefix("the number ")
-        result.problems.append(Problem(version.position, f"version {said} is not known (write `version: 1`)"))
+        said = called(version.value).removeprefix("the number ")
+        result.problems.append(Problem(version.position, f"the version cannot be {said} (write `version: 1`)"))
     rest = {key: child for key, child in node.value.items() if key != "version"}
     _merge(result, result.root, replace(node, value=rest), ())
 
@@ -164,9 +164,9 @@ def shaped(merged: Merged) -> FileModel | None:
             return FileModel.model_validate({"version": 1} | merged.root.plain())
         except ValidationError as error:
             found = error.errors(include_url=False)
-        paths = {_existing(merged.root, _path(item)) for item in found}
+        paths = {_item(_existing(merged.root, _path(item))) for item in found}
         merged.problems += [_problem(merged.root, item) for item in found]
-        merged.blemished |= {_hurt(path) for path in paths}
+        merged.blemished |= {hurt for item in found if (hurt := _hurt(_path(item), item["type"] == "extra_forbidden"))}
         if () in paths:
             return None
         merged.root = merged.root.without(paths)
@@ -197,9 +197,9 @@ def _items(node: yaml.Node | None) -> Iterable[tuple[str, yaml.Node]]:
 
 
 def _path(error: ErrorDetails) -> yaml.Path:
-    """Where pydantic found something: without the tags by which it tells the two syntaxes of ports apart."""
+    """Where pydantic found something: without the tags that tell the two syntaxes of ports apart, and keys from values."""
     path = tuple(error["loc"])
-    return path[:6] + path[7:] if path[4:5] == ("ports",) and len(path) > 6 else path
+    return path[:6] + path[7:] if len(path) > 6 and path[4] in ("ports", "sysctls") else path
 
 
 def _existing(root: yaml.Node, path: yaml.Path) -> yaml.Path:
@@ -207,21 +207,24 @@ def _existing(root: yaml.Node, path: yaml.Path) -> yaml.Path:
     return path[: sum(1 for _ in root.along(path)) - 1]
 
 
+def _item(path: yaml.Path) -> yaml.Path:
+    """What is left out for what is wrong at `path`: a whole port, not one key that it would then lack."""
+    return path[:6] if path[4:5] in (("ports",), ("routes",)) else path
+
+
 _ALONE = frozenset({"mtu", "mac", "stp", "ports", "routes", "sysctls"})
 """Keys that nothing else rests on: without them, the rest can be judged as if they were right."""
 
 
-def _hurt(path: yaml.Path) -> yaml.Path:
-    """What further problems of may be consequences, once the value at `path` is left out."""
-    if len(path) > 4 and path[2] == "containers":
-        return path if path[4] in _ALONE or _is_unknown(path) else path[:4]
-    if len(path) > 2:
-        return path if path[2] in _ALONE or _is_unknown(path) else path[:2]
-    return path
-
-
-def _is_unknown(path: yaml.Path) -> bool:
-    return str(path[-1]) not in _known(path)
+def _hurt(path: yaml.Path, unknown: bool) -> yaml.Path | None:
+    """The bridge or container in which further problems may be consequences, once the value at `path` is left out."""
+    size = 4 if len(path) > 4 and path[2] == "containers" else 2
+    key = path[size : size + 1]
+    if unknown and len(path) == size + 1:
+        # It may be a known one misspelt, and then it is that one which is missing.
+        meant = nearest(str(path[-1]), _known(path))
+        return path[:size] if meant and meant not in _ALONE else None
+    return None if key and key[0] in _ALONE else path[:size]
 
 
 def _problem(root: yaml.Node, error: ErrorDetails) -> Problem:
@@ -230,11 +233,11 @@ def _problem(root: yaml.Node, error: ErrorDetails) -> Problem:
     kind, key = error["type"], quoted(str(path[-1])) if path else "the file"
     value, name = root.definition(path), root.key_definition(path)
     if kind == "extra_forbidden":
-        return Problem(name, f"unknown key {key}{_compose(path) or nearest(str(path[-1]), _known(path))}")
+        return Problem(name, f"unknown key {key}{_compose(path) or did_you_mean(str(path[-1]), _known(path))}")
     if kind == "missing":
         return Problem(value, f"the key {key} is missing{_MISSING.get(str(path[-1]), ' (add it)')}")
-    if kind in ("value_error", "assertion_error"):
-        return Problem(value, str(error["ctx"]["error"]))
+    if kind == "value_error":
+        return Problem(name if error["loc"][-1] == "[key]" else value, str(error["ctx"]["error"]))
     given = called(error["input"])
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         return Problem(value, f"{_said(path)} must be a mapping, not {given} (write `key: value` lines below it)")

@@ -11,11 +11,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_network
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    Tag,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from reconciler.core.messages import IPAddress, IPInterface, IPNetwork
 from reconciler.manifest.position import quoted
@@ -42,13 +57,14 @@ def called(value: Any) -> str:
     if isinstance(value, int | float):
         # Python refuses to print integers of thousands of digits, and nobody wants to read them.
         return f"the number {value}" if isinstance(value, float) or abs(value) < 10**20 else "a huge number"
-    return "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else "text"
+    return "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else quoted(str(value))
 
 
 def _whole(low: int, high: int, what: str) -> Callable[[Any], int]:
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"{what} must be a whole number, not {called(value)} (write one from {low} to {high})")
+            given = called(value).removeprefix("the number ")
+            raise ValueError(f"{what} must be a whole number, not {given} (write one from {low} to {high})")
         if not low <= value <= high:
             raise ValueError(f"{what} cannot be {called(value).removeprefix('the number ')} (write {low} to {high})")
         return value
@@ -56,10 +72,16 @@ def _whole(low: int, high: int, what: str) -> Callable[[Any], int]:
     return check
 
 
-def _truth(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValueError(f"this must be true or false, not {called(value)} (YAML 1.2 knows no yes, no, on or off)")
+def _truth(what: str) -> Callable[[Any], bool]:
+    def check(value: Any) -> bool:
+        if isinstance(value, bool):
+            return value
+        remedy = "YAML 1.2 knows no yes, no, on or off" if isinstance(value, str) else "write one of them"
+        if value in ("true", "false"):
+            remedy = "leave out the quotes"
+        raise ValueError(f"{what} must be true or false, not {called(value)} ({remedy})")
+
+    return check
 
 
 # --- addresses -------------------------------------------------------------------------------------------------------
@@ -204,8 +226,8 @@ _SYSCTL = re.compile(r"net(\.[A-Za-z0-9_/-]+)+")
 _RESERVED_LINKS = {
     "lo": "is the loopback interface",
     # sysctl_dev_name_is_allowed() of net/core/sysctl_net_core.c
-    "all": "is a folder of /proc/sys/net, so the kernel takes it for no interface",
-    "default": "is a folder of /proc/sys/net, so the kernel takes it for no interface",
+    "all": "is a folder of /proc/sys/net, so the kernel gives no interface that name",
+    "default": "is a folder of /proc/sys/net, so the kernel gives no interface that name",
 }
 
 
@@ -252,30 +274,23 @@ def container_name(value: Any) -> str:
     return text
 
 
-def _sysctls(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise ValueError(f"sysctls must be a mapping, not {called(value)} (write NAME: VALUE lines below it)")
-    return {_sysctl_name(name): _sysctl_value(name, setting) for name, setting in value.items()}
-
-
 def _sysctl_name(name: str) -> str:
     # A slash stands for a dot in an interface's name, as in sysctl(8); two dots would lead out of /proc/sys/net.
-    parts = name.replace("/", ".").split(".")
-    if not _SYSCTL.fullmatch(name) or "" in parts:
-        raise ValueError(
-            f"{quoted(name)} is no setting of a network namespace (only those below `net.`, as net.ipv4.tcp_keepalive_time)"
-        )
+    if not _SYSCTL.fullmatch(name) or "" in re.split("[./]", name):
+        what = "is no setting of a network namespace"
+        raise ValueError(f"{quoted(name)} {what} (only those below `net.`, as net.ipv4.tcp_keepalive_time)")
     return name
 
 
-def _sysctl_value(name: str, setting: Any) -> str:
-    if isinstance(setting, bool) or not isinstance(setting, str | int):
-        raise ValueError(f"{name} must be text or a whole number, not {called(setting)} (put it in quotes)")
-    if isinstance(setting, int) and abs(setting) >= 10**20:
-        raise ValueError(f"{name} cannot be a huge number (no setting of the kernel takes it)")
-    text = " ".join(str(setting).split())
+def _sysctl_value(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        remedy = "write 1 or 0" if isinstance(value, bool) else "put it in quotes"
+        raise ValueError(f"a setting must be text or a whole number, not {called(value)} ({remedy})")
+    if isinstance(value, int) and abs(value) >= 10**20:
+        raise ValueError("a setting cannot be a huge number (no setting of the kernel takes it)")
+    text = " ".join(str(value).split())
     if not text or not text.isprintable():
-        raise ValueError(f"{name} has an empty or unprintable value (give it one, or remove it)")
+        raise ValueError("the setting is empty or not printable (give it a value, or remove it)")
     return text
 
 
@@ -368,9 +383,14 @@ def _even(given: PortText | PortModel) -> PortText:
 
 
 def nearest(word: str, known: tuple[str, ...]) -> str:
+    """The known word that `word` looks like; empty if none does."""
+    return next(iter(get_close_matches(word[:64], known, 1, 0.6)), "")
+
+
+def did_you_mean(word: str, known: tuple[str, ...]) -> str:
     """A parenthesis with the nearest known word, or if none is near, all."""
-    close = get_close_matches(word[:64], known, 1, 0.6)
-    return f" (did you mean `{close[0]}`?)" if close else f" (known are {', '.join(known)})"
+    close = nearest(word, known)
+    return f" (did you mean `{close}`?)" if close else f" (known are {', '.join(known)})"
 
 
 # --- the model -------------------------------------------------------------------------------------------------------
@@ -380,9 +400,20 @@ def _schema(kind: str | list[str], *examples: Any, **more: Any) -> WithJsonSchem
     return WithJsonSchema({"type": kind, **({"examples": list(examples)} if examples else {}), **more})
 
 
-def _if_null(empty: Any) -> BeforeValidator:
-    return BeforeValidator(lambda value: empty if value is None else value)
+@dataclass(frozen=True)
+class _IfNull:
+    """Takes nothing for something empty, and says so in the schema."""
 
+    empty: Any
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_before_validator_function(lambda value: self.empty if value is None else value, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema), {"type": "null"}]}
+
+
+_OR_LIST, _OR_MAPPING = _IfNull([]), _IfNull({})
 
 Interface = Annotated[Any, BeforeValidator(_interface), _schema("string", "10.88.0.1/24", "fd00:88::1/64")]
 OptionalPrefix = Annotated[Any, BeforeValidator(_container_address), _schema("string", "10.88.0.10", "fd00:88::10")]
@@ -407,11 +438,14 @@ Pid = Annotated[
 Mtu = Annotated[
     int | None, BeforeValidator(_whole(68, 65535, "an MTU")), _schema("integer", 1500, 9000, minimum=68, maximum=65535)
 ]
-Truth = Annotated[bool, BeforeValidator(_truth), _schema("boolean")]
-OptionalTruth = Annotated[bool | None, BeforeValidator(_truth), _schema("boolean")]
+Icc = Annotated[bool, BeforeValidator(_truth("icc")), _schema("boolean")]
+Stp = Annotated[bool | None, BeforeValidator(_truth("stp")), _schema("boolean")]
+DefaultRoute = Annotated[bool | None, BeforeValidator(_truth("default_route")), _schema("boolean")]
 Metric = Annotated[
     int | None, BeforeValidator(_whole(0, 2**32 - 1, "a metric")), _schema("integer", 100, minimum=0, maximum=2**32 - 1)
 ]
+SysctlName = Annotated[str, BeforeValidator(_sysctl_name), _schema("string")]
+SysctlValue = Annotated[str, BeforeValidator(_sysctl_value), _schema(["string", "integer"])]
 PortRange = Annotated[Any, BeforeValidator(_long_range), _schema(["integer", "string"], 8080, "8000-8010")]
 Mode: TypeAlias = Literal["nat", "routed", "isolated", "bridged"]
 _ONE_PER_FAMILY = {
@@ -431,7 +465,7 @@ class PortModel(_Model):
     published: PortRange = Field(description="the host's port, or a range of ports")
     target: PortRange = Field(description="the container's port, or a range of the same length")
     protocol: Annotated[str, BeforeValidator(_protocol), WithJsonSchema({"enum": list(_PROTOCOLS)})] = Field(
-        "tcp", description="`tcp`, `udp` or `sctp`"
+        "tcp", description="the protocol"
     )
     host_ip: HostAddress = Field(
         None,
@@ -507,10 +541,14 @@ class ContainerModel(_Model):
     attach: GivenAttach = Field(
         None, description="how it hangs there. Left out: by the network namespace of its own name"
     )
-    addresses: Annotated[list[OptionalPrefix] | None, BeforeValidator(_container_addresses)] = Field(
+    addresses: Annotated[
+        list[OptionalPrefix] | None,
+        BeforeValidator(_container_addresses),
+        _schema("array", ["10.88.0.10", "fd00:88::10"], items={"type": "string"}),
+    ] = Field(
         None,
-        description="its addresses, with or without prefix length (the subnet of the bridge has it). Left out: the lowest free address of the "
-        "bridge's first subnet of each family, in the order of the file; so it hangs on its place there, and the plan says so",
+        description="its addresses, with or without prefix length: the bridge's subnet has it. Left out: the lowest free address of "
+        "the bridge's first subnet of each family, in the order of the file (the plan says so, since it hangs on the place there)",
     )
     mac: Mac = Field(
         None,
@@ -520,24 +558,21 @@ class ContainerModel(_Model):
     interface: Inside = Field(
         None, description="its interface's name inside. Left out: `eth0` on its first bridge, `eth1` on the second…"
     )
-    default_route: OptionalTruth = Field(
+    default_route: DefaultRoute = Field(
         None,
-        description="`true`: its default route goes by this bridge; `false`: not by this one. Left out: by the first of its bridges in the file that "
-        "has a gateway",
+        description="`true`: its default route goes by this bridge; `false`: by another one, or none. Left out: by the first of its "
+        "bridges in the file that has a gateway",
     )
-    routes: Annotated[list[RouteModel], _if_null([])] = Field(
-        [], description="further routes inside, by this interface"
+    routes: Annotated[list[RouteModel], _OR_LIST] = Field([], description="further routes inside, by this interface")
+    sysctls: Annotated[dict[SysctlName, SysctlValue], _OR_MAPPING] = Field(
+        {},
+        description="kernel settings below `net.` inside",
+        examples=[{"net.ipv4.tcp_keepalive_time": 600}],
     )
-    sysctls: Annotated[
-        dict[str, str],
-        BeforeValidator(_sysctls),
-        _if_null({}),
-        _schema("object", {"net.ipv4.tcp_keepalive_time": "600"}, additionalProperties={"type": ["string", "integer"]}),
-    ] = Field({}, description="kernel settings below `net.` inside")
-    ports: Annotated[list[Port], _if_null([])] = Field(
+    ports: Annotated[list[Port], _OR_LIST] = Field(
         [],
-        description="published ports: `[HOST_IP:]HOST[-END]:CONTAINER[-END][/tcp|udp|sctp]`, or the long syntax. Without a host address "
-        "(here or at the bridge): every address of the host, in each family that the container has",
+        description="published ports: `[HOST_IP:]HOST[-END]:CONTAINER[-END][/tcp|udp|sctp]`, or the long syntax. Without a host "
+        "address (here or at the bridge): every address of the host, in each family that the container has",
     )
 
 
@@ -550,22 +585,23 @@ class BridgeModel(_Model):
     """
 
     model_config = ConfigDict(title="Bridge")
-    mode: Mode = Field("nat", description="what it is to the outside, see above")
-    addresses: Annotated[list[Interface], _if_null([])] = Field(
+    mode: Mode = Field("nat", description="what the bridge is to the outside")
+    addresses: Annotated[list[Interface], _OR_LIST] = Field(
         [],
-        description="its own addresses, with prefix length; the first of each family is the containers' gateway. Needed for `nat` and `routed`; "
-        "without one on `isolated`, the host itself cannot reach the containers",
+        description="its own addresses, with prefix length; the first of each family is the containers' gateway. Needed for `nat` and "
+        "`routed`; on `isolated`, the host reaches the containers only if there is one",
     )
     mtu: Mtu = Field(
         None, description="of the bridge, and of its containers unless they say otherwise. Left out: the kernel's"
     )
     mac: Mac = Field(None, description="of the bridge. Left out: fixed when the bridge is made, and kept")
-    stp: OptionalTruth = Field(None, description="the spanning tree protocol. Left out: as it is")
-    uplinks: Annotated[list[Link], _if_null([])] = Field(
+    stp: Stp = Field(None, description="the spanning tree protocol. Left out: as it is")
+    uplinks: Annotated[list[Link], _OR_LIST] = Field(
         [],
-        description="the host's interfaces that are ports of the bridge (`bridged` only); given back, not deleted, when they leave the file",
+        description="the host's interfaces that are ports of the bridge (`bridged` only). They are given back, not deleted, when they "
+        "leave the file",
     )
-    icc: Truth = Field(
+    icc: Icc = Field(
         True,
         description="`false` keeps containers of this bridge from each other; their published ports can still be reached",
     )
@@ -578,7 +614,7 @@ class BridgeModel(_Model):
         [],
         description="a fixed source address for what leaves, instead of masquerade (`nat` only); at most one of each family",
     )
-    containers: Annotated[dict[str, Annotated[ContainerModel, _if_null({})]], _if_null({})] = Field(
+    containers: Annotated[dict[str, Annotated[ContainerModel, _OR_MAPPING]], _OR_MAPPING] = Field(
         {}, description="what hangs on the bridge, by name"
     )
 
@@ -587,14 +623,14 @@ class FileModel(_Model):
     """The desired state of a host's container network."""
 
     model_config = ConfigDict(title="The file")
-    version: Annotated[Any, WithJsonSchema({"const": 1})] = Field(description="of this format")
+    version: Annotated[Any, WithJsonSchema({"const": 1})] = Field(description="the version of this format")
     name: Annotated[str | None, BeforeValidator(_owner), _schema("string", "edge-7", pattern=f"^{_OWNER.pattern}$")] = (
         Field(
             None,
-            description="the owner's mark on all that is made; files with different names keep out of each other's way. Left out: `default`",
+            description="the owner's mark on all that is made; files of two names keep out of each other's way. Left out: `default`",
         )
     )
-    bridges: Annotated[dict[str, Annotated[BridgeModel, _if_null({})]], _if_null({})] = Field(
+    bridges: Annotated[dict[str, Annotated[BridgeModel, _OR_MAPPING]], _OR_MAPPING] = Field(
         {}, description="the host's bridges, by name"
     )
 

@@ -270,7 +270,7 @@ def _host_links(work: _Resolver) -> Iterator[tuple[str, Path, Position, str]]:
     for name, bridge in work.model.bridges.items():
         for place, uplink in enumerate(bridge.uplinks):
             path = ("bridges", name, "uplinks", place)
-            yield uplink, path, work.at(path), "an interface is a port of one bridge, once"
+            yield uplink, path, work.at(path), "name it once"
     for inner in work.inners():
         attach = inner.container.attach
         if attach is not None and attach.tap is not None:
@@ -401,7 +401,10 @@ def take(work: _Resolver, address: IPAddress, by: _Taken) -> None:
     first = work.taken.setdefault(address, by)
     if first is not by:
         where = work.first(work.at(first.path), by.path)
-        work.problem(by.path, f"{address} is used twice, first by {first.who} in {where} (take another)")
+        what = (
+            f"is the address of {first.who} itself," if first.of_bridge else f"is used twice, first by {first.who} in"
+        )
+        work.problem(by.path, f"{address} {what} {where} (take another)")
 
 
 def check_host_ips(work: _Resolver) -> None:
@@ -490,14 +493,14 @@ def name_interfaces(work: _Resolver) -> None:
         first = used.setdefault((attach, interface), inner)
         if first is not inner:
             where = work.key(first.path).seen_from(work.key(inner.path))
-            what = f"{inner.name} has an interface {interface} in the namespace where {first.name} has one, {where}"
+            what = f"there is an interface {interface} in the namespace of {inner.name} already, {where}"
             work.problem_of_key(inner.path, f"{what} (give one of them another `interface`)")
 
 
 def choose_default_routes(work: _Resolver) -> None:
     """A namespace's default routes go by the interface that says so, else by the first one that has a gateway."""
     for inner in work.inners():
-        if inner.container.default_route:
+        if inner.container.default_route and not isinstance(work.attaches[inner.key], Tap):
             take_default_route(work, inner)
     for inner in work.inners():
         if inner.container.default_route is None and not _no_default_route(inner):
@@ -585,6 +588,8 @@ def note_mtu(work: _Resolver, inner: _Inner) -> None:
 
 def resolve_routes(work: _Resolver, inner: _Inner, addresses: tuple[IPInterface, ...]) -> Iterator[Route]:
     """The container's own routes, each by a gateway that it can reach."""
+    if isinstance(work.attaches[inner.key], Tap):
+        return
     for place, route in enumerate(inner.container.routes):
         path = (*inner.path, "routes", place)
         message = misplaced_route(route, addresses)

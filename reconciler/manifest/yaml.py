@@ -280,7 +280,7 @@ class _Composer:
             raise self._too_deep(node.position)
         kind = "map" if isinstance(value, dict) else "seq"
         if event.tag not in (None, "!", f"tag:yaml.org,2002:{kind}"):
-            self._problem(node.position, f"the tag {quoted(event.tag)} means nothing here (remove it)")
+            self._problem(node.position, f"the tag {_shown(event.tag)} means nothing here (remove it)")
         if event.anchor:
             self._anchors[event.anchor] = None
         self._stack.append(_Open(node, event.anchor))
@@ -372,7 +372,7 @@ class _Composer:
             return text
         value = resolve(text)
         if tag is not None and tag != _TAGS.get(type(value)):
-            self._problem(self._at(event), f"the tag {quoted(tag)} does not fit here (remove it)")
+            self._problem(self._at(event), f"the tag {_shown(tag)} does not fit here (remove it)")
         return value
 
 
@@ -380,6 +380,10 @@ _TAGS: Mapping[type, str] = {
     kind: f"tag:yaml.org,2002:{name}"
     for kind, name in ((bool, "bool"), (int, "int"), (float, "float"), (type(None), "null"))
 }
+
+
+def _shown(tag: str) -> str:
+    return quoted(tag.replace("tag:yaml.org,2002:", "!!"))
 
 
 def _has_tab(text: str, line: int, column: int) -> bool:

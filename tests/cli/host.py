@@ -64,7 +64,9 @@ class Host:
     def __enter__(self) -> Host:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for process in self._processes:
             process.kill()
             process.communicate()
@@ -87,16 +89,25 @@ class Host:
         said = self._capture.readouterr()
         return Answer(code, said.out, said.err)
 
-    def child(self, *arguments: str, stdin: str | None = None, python: tuple[str, ...] = (), **variables: str) -> Answer:
+    def child(
+        self, *arguments: str, stdin: str | None = None, python: tuple[str, ...] = (), **variables: str
+    ) -> Answer:
         """The command, as a process of its own."""
         command = [sys.executable, *python, "-m", "reconciler", *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, env=environment(variables), timeout=60)
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, env=environment(variables), timeout=60
+        )
         return Answer(done.returncode, done.stdout, done.stderr)
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """A process that ends with the test."""
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment({})
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment({}),
         )
         self._processes.append(process)
         return process
@@ -122,7 +133,9 @@ class Host:
         lines = []
         for name, record in sorted(snapshot.namespaces.items()):
             lines.append(f"netns {name!r} {dict(record.sysctls)}")
-            lines += sorted(f"  {item!r}" for item in (*record.links, *record.addresses, *record.routes) if "fe80" not in repr(item))
+            lines += sorted(
+                f"  {item!r}" for item in (*record.links, *record.addresses, *record.routes) if "fe80" not in repr(item)
+            )
         return "\n".join([*lines, *sorted(rules())])
 
     def links(self) -> set[str]:

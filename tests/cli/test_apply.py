@@ -161,7 +161,16 @@ def test_no_file_at_all_is_wrong_usage_and_says_where_it_was_looked_for(host: Ho
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--frobnicate"], ["frobnicate"], ["--max-deletes", "-1"], ["--max-deletes", "many"], ["--format", "xml"], ["--dry"], ["ports", "a", "b", "c"]]
+    "arguments",
+    [
+        ["--frobnicate"],
+        ["frobnicate"],
+        ["--max-deletes", "-1"],
+        ["--max-deletes", "many"],
+        ["--format", "xml"],
+        ["--dry"],
+        ["ports", "a", "b", "c"],
+    ],
 )
 def test_wrong_usage_is_64_and_points_to_the_help(host: Host, arguments: list[str]) -> None:
     answer = host.reconcile(*arguments)
@@ -266,7 +275,9 @@ def test_a_held_lock_is_6_and_names_the_process(host: Host) -> None:
     assert host.state() == before
     assert host.reconcile("down").code == 6
     assert host.reconcile("--dry-run").code == 0
-    assert host.reconcile("-f", str(host.write(WEB.replace("version: 1", "version: 1\nname: other"), "o.yaml"))).code == 0
+    assert (
+        host.reconcile("-f", str(host.write(WEB.replace("version: 1", "version: 1\nname: other"), "o.yaml"))).code == 0
+    )
 
 
 HOLDER = """
@@ -281,7 +292,9 @@ sys.stdin.read()
 
 def test_a_lock_that_is_given_back_in_time_is_waited_for(host: Host) -> None:
     host.write(WEB)
-    holder = host.start("python3", "-c", HOLDER.replace("sys.stdin.read()", "import time; time.sleep(0.5)"), str(Lock("default").path))
+    holder = host.start(
+        "python3", "-c", HOLDER.replace("sys.stdin.read()", "import time; time.sleep(0.5)"), str(Lock("default").path)
+    )
     assert holder.stdout is not None
     holder.stdout.readline()
     assert host.reconcile("--lock-timeout", "20").code == 0

@@ -78,7 +78,18 @@ def test_help_names_every_command_and_exit_code(host: Host) -> None:
 
 
 def test_no_line_of_any_help_is_wider_than_the_terminal(host: Host) -> None:
-    for command in ([], ["plan"], ["validate"], ["status"], ["ports"], ["show"], ["down"], ["sandbox"], ["schema"], ["completion"]):
+    for command in (
+        [],
+        ["plan"],
+        ["validate"],
+        ["status"],
+        ["ports"],
+        ["show"],
+        ["down"],
+        ["sandbox"],
+        ["schema"],
+        ["completion"],
+    ):
         said = host.child(*command, "--help").out
         assert [line for line in said.splitlines() if len(line) > 100] == [], command
 
@@ -92,7 +103,10 @@ def test_the_version_is_told(host: Host) -> None:
 
 def test_status_tells_whether_the_host_is_as_the_file_says(host: Host) -> None:
     host.write(WEB)
-    assert "not" in host.reconcile("status").out.splitlines()[0] or "differ" in host.reconcile("status").out.splitlines()[0]
+    assert (
+        "not" in host.reconcile("status").out.splitlines()[0]
+        or "differ" in host.reconcile("status").out.splitlines()[0]
+    )
     host.reconcile()
     in_sync = host.reconcile("status")
     assert (in_sync.code, in_sync.out.splitlines()[0]) == (0, "default: in sync with the file")
@@ -117,7 +131,10 @@ def test_ports_answers_as_docker_port_does(host: Host) -> None:
     everything = host.reconcile("ports").out
     assert everything.splitlines()[0].split() == ["CONTAINER", "BRIDGE", "TARGET", "HOST", "ADDRESS"]
     assert "web        br-web  10.88.0.10:80/tcp   0.0.0.0:8080" in everything
-    assert host.reconcile("ports", "web").out == "53/udp -> 0.0.0.0:53\n80/tcp -> 0.0.0.0:8080\n443/tcp -> 127.0.0.1:8443\n"
+    assert (
+        host.reconcile("ports", "web").out
+        == "53/udp -> 0.0.0.0:53\n80/tcp -> 0.0.0.0:8080\n443/tcp -> 127.0.0.1:8443\n"
+    )
     assert host.reconcile("ports", "web", "80").out == "0.0.0.0:8080\n"
     assert host.reconcile("ports", "web", "53/udp").out == "0.0.0.0:53\n"
     assert host.reconcile("ports", "db").out == ""
@@ -148,7 +165,9 @@ def test_ports_tells_what_is_in_the_kernel_and_needs_no_file(host: Host) -> None
 def test_show_draws_the_tree_with_foreign_and_missing_things_marked(host: Host) -> None:
     host.write(WEB)
     host.reconcile()
-    host.run("ip link add docker0 type bridge; ip address add 10.77.0.1/24 dev br-web; ip -n db link set eth0 name eth9 || true")
+    host.run(
+        "ip link add docker0 type bridge; ip address add 10.77.0.1/24 dev br-web; ip -n db link set eth0 name eth9 || true"
+    )
     host.run("ip netns delete db")
     shown = host.reconcile("show")
     assert shown.code == 0
@@ -174,7 +193,9 @@ def test_show_works_without_a_file(host: Host) -> None:
 
 
 def test_down_removes_all_that_is_ours_and_nothing_else(host: Host) -> None:
-    host.run("ip link add docker0 type bridge; ip netns add theirs; nft add table inet theirs; sysctl -q net.ipv4.ip_forward=1")
+    host.run(
+        "ip link add docker0 type bridge; ip netns add theirs; nft add table inet theirs; sysctl -q net.ipv4.ip_forward=1"
+    )
     before = host.state()
     host.write(WEB)
     host.reconcile()
@@ -247,7 +268,9 @@ BRIDGED = "version: 1\nbridges:\n  br0:\n    mode: bridged\n    uplinks: [eth1]\
 
 
 def test_an_uplink_is_taken_and_given_back(host: Host) -> None:
-    host.run("ip link add eth1 up type veth peer name cable; ip link set cable up; ip link set eth1 alias 'their words'")
+    host.run(
+        "ip link add eth1 up type veth peer name cable; ip link set cable up; ip link set eth1 alias 'their words'"
+    )
     before = host.run("ip -o link show eth1")
     host.write(BRIDGED)
     assert host.reconcile().code == 0

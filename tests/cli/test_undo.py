@@ -39,7 +39,9 @@ UPLINK = "ip link add eth1 up type veth peer name cable; ip link set cable up"
 def test_a_refused_uplink_is_named_with_its_line_and_all_is_as_before(host: Host) -> None:
     host.run("ip link add br-theirs up type bridge")
     before = host.state()
-    host.write("version: 1\nbridges:\n  br0:\n    mode: bridged\n    uplinks: [br-theirs]\n    containers:\n      vm: {attach: {tap: vnet0}}\n")
+    host.write(
+        "version: 1\nbridges:\n  br0:\n    mode: bridged\n    uplinks: [br-theirs]\n    containers:\n      vm: {attach: {tap: vnet0}}\n"
+    )
     answer = host.reconcile()
     assert answer.code == 7
     assert "reconcile.yaml:3:3: cannot create port br-theirs of br0: " in answer.err
@@ -52,7 +54,10 @@ def test_a_refused_setting_in_a_container_undoes_the_whole(host: Host) -> None:
     host.write(WEB)
     host.reconcile()
     before = host.state()
-    host.write(WEB + "        sysctls: {net.ipv4.ip_local_port_range: \"9000 1000\"}\n      cache: {addresses: [10.88.0.12], ports: [\"81:81\"]}\n")
+    host.write(
+        WEB
+        + '        sysctls: {net.ipv4.ip_local_port_range: "9000 1000"}\n      cache: {addresses: [10.88.0.12], ports: ["81:81"]}\n'
+    )
     answer = host.reconcile()
     assert answer.code == 7
     assert "sysctl net.ipv4.ip_local_port_range" in answer.err
@@ -99,7 +104,7 @@ PLANS = {
 }
 
 
-@pytest.mark.parametrize("old, new", PLANS.values(), ids=PLANS)
+@pytest.mark.parametrize(("old", "new"), PLANS.values(), ids=PLANS)
 def test_a_fault_at_any_request_is_undone(host: Host, monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
     host.run(UPLINK)
     if old:

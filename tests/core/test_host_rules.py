@@ -45,7 +45,11 @@ def test_a_dot_in_the_links_name_is_a_slash_in_the_setting() -> None:
 
 
 def test_other_routes_and_ipv4_forwarding_need_no_accept_ra() -> None:
-    for wish, routes in ((FOUR, [learned("eth0")]), (DUAL, [learned("eth0", protocol=4)]), (DUAL, [learned("eth0", to="2001:db8::/32")])):
+    for wish, routes in (
+        (FOUR, [learned("eth0")]),
+        (DUAL, [learned("eth0", protocol=4)]),
+        (DUAL, [learned("eth0", to="2001:db8::/32")]),
+    ):
         found = snapshot(*routes)
         assert host_rules.sysctls(wish, found) == frozenset()
         assert host_rules.complete(wish, found).resources == wish.resources
@@ -66,6 +70,9 @@ def test_a_forward_chain_that_drops_is_named_with_the_way_out() -> None:
 
 
 def test_chains_that_accept_our_own_and_those_of_no_concern_are_not_warned_of() -> None:
-    harmless = (ForwardChain("ip", "filter", "FORWARD", "accept"), ForwardChain("inet", "reconciler-two", "forward", "drop"))
+    harmless = (
+        ForwardChain("ip", "filter", "FORWARD", "accept"),
+        ForwardChain("inet", "reconciler-two", "forward", "drop"),
+    )
     assert host_rules.complete(FOUR, snapshot(chains=harmless)).notes == ()
     assert host_rules.complete(ISOLATED, snapshot(chains=(DROP,))).notes == ()

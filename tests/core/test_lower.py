@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -13,7 +14,9 @@ from reconciler.kinds import Bridge, Element, Peer, Veth
 from reconciler.lower import COMMENT_LIMIT, derived_mac, host_link_name, lower, merged
 from reconciler.manifest import loads
 
-spans = st.lists(st.tuples(st.integers(1, 300), st.integers(0, 40)).map(lambda pair: (pair[0], pair[0] + pair[1])), max_size=12)
+spans = st.lists(
+    st.tuples(st.integers(1, 300), st.integers(0, 40)).map(lambda pair: (pair[0], pair[0] + pair[1])), max_size=12
+)
 names = st.text(st.characters(codec="ascii", categories=("L", "Nd")), min_size=1, max_size=60)
 
 
@@ -22,11 +25,11 @@ def test_merged_covers_the_same_ports_and_nothing_overlaps_or_touches(given_span
     result = list(merged(given_spans))
     covered = {port for first, last in given_spans for port in range(first, last + 1)}
     assert {port for first, last in result for port in range(first, last + 1)} == covered
-    assert all(before[1] + 1 < after[0] for before, after in zip(result, result[1:], strict=False))
+    assert all(before[1] + 1 < after[0] for before, after in itertools.pairwise(result))
 
 
 @pytest.mark.parametrize(
-    "given_spans, expected",
+    ("given_spans", "expected"),
     [
         ([], []),
         ([(80, 80)], [(80, 80)]),
@@ -64,8 +67,12 @@ FILE = "version: 1\nbridges: {br0: {addresses: [10.88.0.1/24], containers: {%s: 
 
 def test_a_container_keeps_its_mac_on_every_host_and_a_bridge_has_another_on_each() -> None:
     one, other = (lower(loads(FILE % "web"), host).resources.values() for host in ("one", "other"))
-    assert {item.mac for item in one if isinstance(item, Peer)} == {item.mac for item in other if isinstance(item, Peer)}
-    assert {item.birth_mac for item in one if isinstance(item, Bridge)} != {item.birth_mac for item in other if isinstance(item, Bridge)}
+    assert {item.mac for item in one if isinstance(item, Peer)} == {
+        item.mac for item in other if isinstance(item, Peer)
+    }
+    assert {item.birth_mac for item in one if isinstance(item, Bridge)} != {
+        item.birth_mac for item in other if isinstance(item, Bridge)
+    }
 
 
 def test_a_comment_has_room_in_nftables_however_long_the_names_are() -> None:
@@ -76,7 +83,11 @@ def test_a_comment_has_room_in_nftables_however_long_the_names_are() -> None:
 
 def test_a_range_that_keeps_its_numbers_is_one_element_and_one_that_moves_is_one_a_port() -> None:
     text = FILE.replace("'80:80'", "'40000-59999:40000-59999/udp', '30000-30009:31000-31009'") % "web"
-    ports = [item for item in lower(loads(text)).resources.values() if isinstance(item, Element) and item.set.startswith("by_")]
+    ports = [
+        item
+        for item in lower(loads(text)).resources.values()
+        if isinstance(item, Element) and item.set.startswith("by_")
+    ]
     assert len([item for item in ports if item.set == "by_any_range4"]) == 1
     assert len([item for item in ports if item.set == "by_any4"]) == 10
 

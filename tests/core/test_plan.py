@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from reconciler.core.messages import FlushConntrack, Netlink, Nft, NftElement
 from reconciler.core.plan import Action, Counts, Plan, Step, arrange, schedule
+from reconciler.core.planner import plan
 from reconciler.core.resource import Difference, Resource, Stage, State
 from reconciler.kinds import Address, Element, Netns
 from reconciler.lower import lower
-from reconciler.core.planner import plan
 from reconciler.manifest import loads
 
 FILE = """\
@@ -52,7 +52,11 @@ def is_port(item: Resource) -> bool:
 
 
 def test_each_namespace_is_dealt_with_in_one_go() -> None:
-    sent = [request.namespace for request in schedule(CREATION.steps).requests if isinstance(request, Netlink) and request.namespace]
+    sent = [
+        request.namespace
+        for request in schedule(CREATION.steps).requests
+        if isinstance(request, Netlink) and request.namespace
+    ]
     runs = [name for number, name in enumerate(sent) if number == 0 or sent[number - 1] != name]
     assert runs == ["web", "db"]
 

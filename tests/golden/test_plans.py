@@ -77,7 +77,11 @@ def host(case: Path, monkeypatch: pytest.MonkeyPatch) -> ModelKernel:
 
 def plan_of(case: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """What a dry run prints."""
-    kernel, file, options = host(case, monkeypatch), document(case, "desired.yaml", monkeypatch), text_of(case, "options").split()
+    kernel, file, options = (
+        host(case, monkeypatch),
+        document(case, "desired.yaml", monkeypatch),
+        text_of(case, "options").split(),
+    )
     assert set(options) <= {"--adopt", "--prune=foreign"}
     policy = Policy(adopt="--adopt" in options, prune_foreign="--prune=foreign" in options)
     plan, view = reconcile.plan(kernel, desired(file), file.name, policy)
@@ -94,7 +98,11 @@ def test_the_plan_reads_as_expected(case: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("case", sorted(CASES.iterdir()), ids=lambda case: case.name)
 def test_the_plan_leads_to_rest_or_is_refused(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel, file, options = host(case, monkeypatch), document(case, "desired.yaml", monkeypatch), text_of(case, "options").split()
+    kernel, file, options = (
+        host(case, monkeypatch),
+        document(case, "desired.yaml", monkeypatch),
+        text_of(case, "options").split(),
+    )
     policy = Policy(adopt="--adopt" in options, prune_foreign="--prune=foreign" in options)
     plan, view = reconcile.plan(kernel, desired(file), file.name, policy)
     before = str(kernel)

@@ -12,5 +12,7 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
-settings.register_profile("hunt", settings.get_profile("laws"), max_examples=400, phases=(Phase.explicit, Phase.generate))
+settings.register_profile(
+    "hunt", settings.get_profile("laws"), max_examples=400, phases=(Phase.explicit, Phase.generate)
+)
 settings.load_profile(os.environ.get("LAWS", "laws"))

@@ -56,5 +56,9 @@ def without_switches(text: str, *, ports: bool = True) -> str:
 
     With `ports` False also without whether an uplink is up: it is given back, but was set up, and stays so.
     """
-    lines = [line.replace("-of-ports", "").replace(" mtu 1500", "") for line in text.splitlines() if not line.startswith("sysctl ")]
+    lines = [
+        line.replace("-of-ports", "").replace(" mtu 1500", "")
+        for line in text.splitlines()
+        if not line.startswith("sysctl ")
+    ]
     return "\n".join(line.replace("physical down", "physical up") if not ports else line for line in lines)

@@ -41,7 +41,7 @@ def hosts(draw: st.DrawFn) -> str:
 @st.composite
 def documents(draw: st.DrawFn, owner: str = "default", *, processes: bool = True) -> dict[str, Any]:
     """A file, as YAML has it. `processes`: containers may be given by a pid (71), which is safe on a model only."""
-    ports = iter(draw(st.permutations(range(8000, 9200, 100))))
+    ports = iter(draw(st.permutations(range(8000, 12000, 100))))
     names = draw(st.lists(st.sampled_from(BRIDGES), unique=True, max_size=3))
     uplinks = iter(draw(st.permutations(UPLINKS)))
     machines = iter(MACHINES)
@@ -52,7 +52,8 @@ def documents(draw: st.DrawFn, owner: str = "default", *, processes: bool = True
         inside = draw(st.lists(st.sampled_from(CONTAINERS), unique=True, max_size=3))
         hosts = iter(draw(st.permutations(range(10, 16))))
         containers = {
-            inner: draw(_containers(BRIDGES.index(name), bridge, next(hosts), ports)) | attach[inner] for inner in inside
+            inner: draw(_containers(BRIDGES.index(name), bridge, next(hosts), ports)) | attach[inner]
+            for inner in inside
         }
         if draw(st.booleans()) and (machine := next(machines, None)):
             container = draw(_containers(BRIDGES.index(name), bridge, next(hosts), ports, machine=True))
@@ -132,6 +133,9 @@ def _published(draw: st.DrawFn, numbers: Any, four: bool) -> list[str]:
         shapes = [f"{first}:80", f"{first}:80/udp", f"{first}-{first + 4}:{first}-{first + 4}"]
         shapes += [f"{first}-{first + 1}:20-21"]
         if four:
-            shapes += [f"127.0.0.1:{first}:443/tcp", f"192.0.2.7:{first}-{first + 4}:{first}-{first + 4}/sctp"]
+            shapes += [
+                f"127.0.0.1:{first}:443/tcp",
+                f"192.0.2.7:{first}-{first + 4}:{first}-{first + 4}/sctp",
+            ]
         result.append(draw(st.sampled_from(shapes)))
     return result

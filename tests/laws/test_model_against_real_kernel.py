@@ -53,7 +53,16 @@ new_links = st.sampled_from(["a", "b.1", "c", "a", "b.1", "c", "x/y", "sixteen-b
 macs = st.integers(1, 9).map(lambda number: f"02:dd:00:00:00:0{number}")
 mtus = st.sampled_from([1000, 1280, 1400, 1500, 9000, 60])
 addresses = st.sampled_from(
-    ["10.1.0.1/24", "10.1.0.2/24", "10.1.0.2/25", "10.2.0.1/24", "10.3.0.1/32", "fd01::1/64", "fd01::1/80", "fd02::1/64"]
+    [
+        "10.1.0.1/24",
+        "10.1.0.2/24",
+        "10.1.0.2/25",
+        "10.2.0.1/24",
+        "10.3.0.1/32",
+        "fd01::1/64",
+        "fd01::1/80",
+        "fd02::1/64",
+    ]
 )
 destinations = st.sampled_from(["0.0.0.0/0", "10.9.0.0/16", "10.1.0.0/24", "::/0", "fd09::/64"])
 gateways = {4: ["10.1.0.9", "10.2.0.9", "10.77.0.1", None], 6: ["fd01::9", "fd77::1", None]}
@@ -159,7 +168,14 @@ class BothKernels(RuleBasedStateMachine):
         info = Attributes.of(IFLA_INFO_KIND="bridge", IFLA_INFO_DATA=data)
         flags = ("create", "excl")
         self.netlink(
-            namespace, "RTM_NEWLINK", flags, {}, IFLA_IFNAME=name, IFLA_MTU=mtu, IFLA_ADDRESS=mac, IFLA_LINKINFO=info
+            namespace,
+            "RTM_NEWLINK",
+            flags,
+            {},
+            IFLA_IFNAME=name,
+            IFLA_MTU=mtu,
+            IFLA_ADDRESS=mac,
+            IFLA_LINKINFO=info,
         )
 
     @rule(there=namespaces, name=new_links, far=new_links, macs=st.tuples(macs, macs), mtu=st.none() | mtus)
@@ -169,7 +185,14 @@ class BothKernels(RuleBasedStateMachine):
         info = Attributes.of(IFLA_INFO_KIND="veth", IFLA_INFO_DATA=Attributes.of(VETH_INFO_PEER=peer))
         flags = ("create", "excl")
         self.netlink(
-            HOST, "RTM_NEWLINK", flags, {}, IFLA_IFNAME=name, IFLA_MTU=mtu, IFLA_ADDRESS=macs[0], IFLA_LINKINFO=info
+            HOST,
+            "RTM_NEWLINK",
+            flags,
+            {},
+            IFLA_IFNAME=name,
+            IFLA_MTU=mtu,
+            IFLA_ADDRESS=macs[0],
+            IFLA_LINKINFO=info,
         )
 
     @rule(name=links, mac=macs)
@@ -184,13 +207,17 @@ class BothKernels(RuleBasedStateMachine):
     def set_up(self, namespace: str, name: str, up: bool) -> None:
         self.netlink(namespace, "RTM_SETLINK", (), {"index": Index(name), "flags": int(up), "change": 1})
 
-    @rule(namespace=namespaces, name=links, mtu=st.none() | mtus, mac=st.none() | macs, alias=st.sampled_from([None, "x"]))
+    @rule(
+        namespace=namespaces,
+        name=links,
+        mtu=st.none() | mtus,
+        mac=st.none() | macs,
+        alias=st.sampled_from([None, "x"]),
+    )
     def change(self, namespace: str, name: str, mtu: int | None, mac: str | None, alias: str | None) -> None:
         if name != "lo":
             header = {"index": Index(name)}
-            self.netlink(
-                namespace, "RTM_SETLINK", (), header, IFLA_MTU=mtu, IFLA_ADDRESS=mac, IFLA_IFALIAS=alias
-            )
+            self.netlink(namespace, "RTM_SETLINK", (), header, IFLA_MTU=mtu, IFLA_ADDRESS=mac, IFLA_IFALIAS=alias)
 
     @rule(namespace=namespaces, name=links, bridge=st.none() | links)
     def enslave(self, namespace: str, name: str, bridge: str | None) -> None:
@@ -221,7 +248,14 @@ class BothKernels(RuleBasedStateMachine):
         nodad = 2 if version == 6 and flags else None
         self.netlink(namespace, type, flags, header, IFA_LOCAL=ip, IFA_ADDRESS=ip, IFA_FLAGS=nodad, **more)
 
-    @rule(namespace=namespaces, name=links, to=destinations, metric=metrics, replace=st.booleans(), data=st.data())
+    @rule(
+        namespace=namespaces,
+        name=links,
+        to=destinations,
+        metric=metrics,
+        replace=st.booleans(),
+        data=st.data(),
+    )
     def add_route(self, namespace: str, name: str, to: str, metric: int, replace: bool, data: st.DataObject) -> None:
         if replace and to == "10.1.0.0/24":
             return  # would replace the connected route
@@ -235,7 +269,14 @@ class BothKernels(RuleBasedStateMachine):
             self._route(namespace, "RTM_DELROUTE", (), name, to, metric, data)
 
     def _route(
-        self, namespace: str, type: str, flags: tuple[str, ...], name: str, to: str, metric: int, data: st.DataObject
+        self,
+        namespace: str,
+        type: str,
+        flags: tuple[str, ...],
+        name: str,
+        to: str,
+        metric: int,
+        data: st.DataObject,
     ) -> None:
         ip, _, length = to.partition("/")
         version = 6 if ":" in ip else 4
@@ -245,7 +286,14 @@ class BothKernels(RuleBasedStateMachine):
         header |= {"scope": 253 if on_link else 0, "type": 1}
         dst = ip if int(length) else None
         self.netlink(
-            namespace, type, flags, header, RTA_DST=dst, RTA_GATEWAY=via, RTA_OIF=Index(name), RTA_PRIORITY=metric or None
+            namespace,
+            type,
+            flags,
+            header,
+            RTA_DST=dst,
+            RTA_GATEWAY=via,
+            RTA_OIF=Index(name),
+            RTA_PRIORITY=metric or None,
         )
 
     @rule(

@@ -17,7 +17,15 @@ from reconciler.core.resource import State, differences
 from reconciler.errors import RolledBackError
 from reconciler.kernel.model import ModelKernel
 from reconciler.kinds import KINDS, decode
-from tests.laws.doing import OWNER, apply, desired, follows_its_ports, plan_for, reaches_into_a_process, without_switches
+from tests.laws.doing import (
+    OWNER,
+    apply,
+    desired,
+    follows_its_ports,
+    plan_for,
+    reaches_into_a_process,
+    without_switches,
+)
 from tests.laws.strategies import documents, hosts
 
 

@@ -12,7 +12,18 @@ from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from reconciler import reconcile
-from reconciler.core.messages import HOST, Attributes, Netlink, Nft, NftElement, Outcome, Request, Scope, Snapshot
+from reconciler.core.messages import (
+    HOST,
+    Attributes,
+    Failure,
+    Netlink,
+    Nft,
+    NftElement,
+    Outcome,
+    Request,
+    Scope,
+    Snapshot,
+)
 from reconciler.core.plan import schedule
 from reconciler.core.resource import State, differences
 from reconciler.errors import RolledBackError
@@ -70,9 +81,7 @@ def test_what_is_decoded_is_what_was_encoded(document: Any) -> None:
         wish = desired(document)
         apply(kernel, wish)
         view = reconcile.look(kernel, wish, OWNER)
-        different = {
-            key: differences(item, view.found.resources[key]) for key, item in view.desired.resources.items()
-        }
+        different = {key: differences(item, view.found.resources[key]) for key, item in view.desired.resources.items()}
         assert {key: found for key, found in different.items() if found} == {}
 
 
@@ -115,7 +124,7 @@ class Stumbling:
             if first == 0:
                 break
         outcome = self.kernel.submit(requests[:first], on_progress)
-        failure = reconcile.Failure(position, requests[position], 5, "a test says no")
+        failure = Failure(position, requests[position], 5, "a test says no")
         return Outcome(outcome.done, position + 1, (*outcome.failures, failure))
 
 

@@ -44,7 +44,9 @@ class Site:
         self._containers: dict[str, Namespace] = {}
         with world.host.entered():
             self.kernel = LiveKernel()
-        self._before = self.traces()
+        self._others = self.traces()
+        """What was made by others: what was there before, and what came between two runs."""
+        self._seen = self._others
 
     def apply(self, text: str, policy: Policy = Policy()) -> Plan:
         """Makes it so, and has a second run do nothing. Returns the plan that was carried out."""
@@ -53,7 +55,7 @@ class Site:
     def down(self) -> None:
         """Removes it all, and finds that nothing is left."""
         self._make_so(State(), Policy())
-        left = self.traces() - self._before
+        left = self._seen - self._others
         assert not left, f"left on the host: {sorted(left)}"
 
     def close(self) -> None:
@@ -91,13 +93,15 @@ class Site:
         """What there is on the host that a reconciler could have made: links, addresses, tables, namespaces."""
         found = [f"namespace {entry.name}" for entry in RUN_NETNS.iterdir()]
         for line in self.world.host.run("ip", "-brief", "address", "show").splitlines():
-            link, _, *addresses = line.split()
-            found.append(f"link {link.partition('@')[0]}")
+            name, _, *addresses = line.split()
+            link = name.partition("@")[0]
+            found.append(f"link {link}")
             # A link-local address comes by itself when a link is set up.
             found += [f"address {item} on {link}" for item in addresses if "/" in item and not item.startswith("fe80:")]
         return frozenset((*found, *self.world.host.run("nft", "list", "tables").splitlines()))
 
     def _make_so(self, wish: State, policy: Policy) -> Plan:
+        self._others |= self.traces() - self._seen
         with self.world.host.entered():
             first, view = reconcile.plan(self.kernel, wish, DEFAULT_OWNER, policy)
             reconcile.apply(self.kernel, wish, first, view.found, policy)
@@ -106,6 +110,7 @@ class Site:
             assert second.empty, f"a second run would change: {[step.subject.label for step in second.steps]}"
             assert reconcile.apply(self.kernel, wish, second, view.found, policy) == 0
             assert self.kernel.written == written, "a second run has written"
+        self._seen = self.traces()
         return first
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import socket
 import struct
@@ -163,6 +164,11 @@ def two(default: str = "br-a") -> str:
     return TWO.replace("CHOICE_A", f"default_route: {a}").replace("CHOICE_B", f"default_route: {b}")
 
 
+def routed(text: str) -> str:
+    """The file with its bridges routed."""
+    return text.replace("    addresses: [10.8", "    mode: routed\n    addresses: [10.8")
+
+
 @FAMILIES
 def test_two_bridges_serve_each_other_under_strict_reverse_path_filtering(
     site: Site, world: World, bridge_netfilter: int, family: int
@@ -194,17 +200,11 @@ def test_a_container_on_two_bridges_has_two_interfaces_and_leaves_by_the_chosen_
     site: Site, world: World, family: int
 ) -> None:
     addresses = {"br-a": ("10.88.0.20", "fd00:88::20"), "br-b": ("10.89.0.20", "fd00:89::20")}
-    routed = two().replace("br-a:\n", "br-a:\n    mode: routed\n").replace("br-b:\n", "br-b:\n    mode: routed\n")
     world.lan.serve("tcp", LAN[family], 80)
-    world.lan.ip(
-        "route add 10.88.0.0/23 via 10.99.0.1", "route add fd00:88::/64 via fd99::1", "route add fd00:89::/64 via fd99::1"
-    )
+    world.lan.ip(*(f"route add 10.{network}.0.0/24 via 10.99.0.1" for network in (88, 89)))
+    world.lan.ip(*(f"route add fd00:{network}::/64 via fd99::1" for network in (88, 89)))
     for default in ("br-a", "br-b", "br-a"):
-        swapped = routed
-        if default == "br-b":
-            swapped = routed.replace("default_route: true", "T").replace("default_route: false", "default_route: true")
-            swapped = swapped.replace("T}", "default_route: false}")
-        site.apply(swapped)
+        site.apply(routed(two(default)))
         both = site.container("both")
         assert {item["ifname"] for item in links(both)} == {"lo", "eth0", "eth1"}
         expected = reached("lan", addresses[default][family])
@@ -253,7 +253,7 @@ def test_an_uplink_is_given_back_when_it_leaves_the_file(site: Site, world: Worl
 def test_a_bridge_waits_for_its_uplink_and_takes_it_when_it_is_there(site: Site, world: World) -> None:
     text = BRIDGED.replace("eth1", "late0")
     assert site.apply(text).pending
-    world.host.ip("link add late0 type dummy")
+    world.host.ip("link add late0 type veth peer name late1")
     assert site.apply(text).pending == ()
     assert link(world.host, "late0")["master"] == "br0"
     world.host.ip("link del late0")
@@ -406,7 +406,5 @@ def test_sysctls_of_the_file_hold_inside_and_nowhere_else(site: Site, world: Wor
 
 def links(namespace: Namespace) -> list[dict[str, object]]:
     """What ip-link(8) says of all links."""
-    import json
-
     found: list[dict[str, object]] = json.loads(namespace.run("ip", "-json", "-details", "link", "show"))
     return found

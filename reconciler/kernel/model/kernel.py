@@ -32,7 +32,16 @@ from reconciler.core.messages import (
     WriteSysctl,
 )
 from reconciler.kernel.model import text
-from reconciler.kernel.model.network import HeldAddress, Link, Namespace, Network, Path, check_before_birth, check_length, record
+from reconciler.kernel.model.network import (
+    HeldAddress,
+    Link,
+    Namespace,
+    Network,
+    Path,
+    check_before_birth,
+    check_length,
+    record,
+)
 from reconciler.kernel.model.nft import Ruleset
 
 _T = TypeVar("_T")
@@ -105,9 +114,7 @@ class ModelKernel:
             forward_chains=tuple(self.ruleset.forward_chains()) if scope.tables else (),
         )
 
-    def submit(
-        self, requests: Sequence[Request], on_progress: Callable[[int], None] | None = None
-    ) -> Outcome:
+    def submit(self, requests: Sequence[Request], on_progress: Callable[[int], None] | None = None) -> Outcome:
         """Do `requests` in order, and stop after the first datagram or transaction in which one fails."""
         done: set[int] = set()
         attempted = 0
@@ -250,9 +257,7 @@ class ModelKernel:
         info.finish()
         return link
 
-    def _create_pair(
-        self, namespace: Namespace, name: str, mac: str | None, mtu: int | None, far: _Message
-    ) -> Link:
+    def _create_pair(self, namespace: Namespace, name: str, mac: str | None, mtu: int | None, far: _Message) -> Link:
         """veth_newlink: the far end is made first, where IFLA_NET_NS_FD says, so a name that is taken there stops both."""
         there = namespace
         target = far.maybe("IFLA_NET_NS_FD", NamespaceFd)
@@ -272,7 +277,9 @@ class ModelKernel:
 
     def _set_link(self, namespace: Namespace, message: _Message) -> None:
         """do_setlink, in its order: what comes before the part that fails stays done."""
-        link = message.link(namespace) if "index" in message.header else namespace.link(message.take("IFLA_IFNAME", str))
+        link = (
+            message.link(namespace) if "index" in message.header else namespace.link(message.take("IFLA_IFNAME", str))
+        )
         info = message.nested("IFLA_LINKINFO")
         self._change_data(link, info)
         if (mac := message.maybe("IFLA_ADDRESS", str)) is not None:
@@ -351,7 +358,7 @@ class _Message:
         value = self.body.pop(name, None)
         if value is not None and not isinstance(value, kind):
             raise TypeError(f"{name} cannot be {value!r}")
-        found: _T | None = value  # type: ignore[assignment]
+        found: _T | None = value
         return found
 
     def take(self, name: str, kind: type[_T]) -> _T:
@@ -374,9 +381,7 @@ class _Message:
             check_length(str(side.body.get("IFLA_IFNAME", "")))
             mac, mtu = side.body.get("IFLA_ADDRESS"), side.body.get("IFLA_MTU")
             kind = str(info.body.get("IFLA_INFO_KIND"))
-            check_before_birth(
-                kind, mac if isinstance(mac, str) else None, mtu if isinstance(mtu, int) else None
-            )
+            check_before_birth(kind, mac if isinstance(mac, str) else None, mtu if isinstance(mtu, int) else None)
 
     def field(self, name: str) -> int:
         """That field of the header."""
@@ -399,9 +404,7 @@ class _Message:
         far = self.take("IFA_ADDRESS", str)
         self.maybe("IFA_FLAGS", int)
         protocol: int | None = self.maybe("IFA_PROTO", int)
-        return HeldAddress(
-            ip_interface(f"{local or far}/{self.field('prefixlen')}"), protocol, self.field("scope")
-        )
+        return HeldAddress(ip_interface(f"{local or far}/{self.field('prefixlen')}"), protocol, self.field("scope"))
 
     def path(self) -> tuple[str, Path]:
         """(link, route) that rtmsg and its attributes say."""
@@ -449,5 +452,3 @@ def _goes_on(request: Request) -> bool:
 
 def _of(scope: Scope, namespace: str) -> Iterator[str]:
     return (name for where, name in sorted(scope.sysctls) if where == namespace)
-
-

@@ -306,9 +306,7 @@ class Network:
 
     @staticmethod
     def _promotes(link: Link) -> bool:
-        return any(
-            link.namespace.sysctl("net.ipv4.conf", name, "promote_secondaries") for name in ("all", link.name)
-        )
+        return any(link.namespace.sysctl("net.ipv4.conf", name, "promote_secondaries") for name in ("all", link.name))
 
     # --- routes ---
 
@@ -428,7 +426,9 @@ def record(namespace: Namespace, seen: set[str], sysctls: Iterator[str]) -> Name
     return NamespaceRecord(
         links=tuple(_link_record(link, seen) for link in links),
         addresses=tuple(
-            AddressRecord(link.name, held.address, held.scope, held.protocol) for link in links for held in link.addresses
+            AddressRecord(link.name, held.address, held.scope, held.protocol)
+            for link in links
+            for held in link.addresses
         ),
         routes=tuple(
             RouteRecord(path.destination, path.via, link.name, path.metric, path.protocol, 1)
@@ -454,5 +454,3 @@ def _link_record(link: Link, seen: set[str]) -> LinkRecord:
         stp=link.stp if link.kind == "bridge" else None,
         tap=link.kind == "tun",
     )
-
-

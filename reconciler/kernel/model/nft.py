@@ -22,7 +22,9 @@ _HOOK = re.compile(r"\{ type (\w+) hook (\w+) priority (-?\d+); policy (\w+); \}
 _ELEMENT = re.compile(r'(?P<match>.+?)(?: comment "(?P<comment>[^"]*)")?(?: : (?P<data>.+))?')
 _COMMENTED = re.compile(r'(?P<text>.*) comment "(?P<comment>[^"]*)"')
 _WORD = re.compile(r"[A-Za-z_.][\w./-]*")
-_KEYWORDS = frozenset({"accept", "add", "chain", "dnat", "drop", "ip", "ip6", "map", "meta", "nat", "rule", "set", "tcp", "udp"})
+_KEYWORDS = frozenset(
+    {"accept", "add", "chain", "dnat", "drop", "ip", "ip6", "map", "meta", "nat", "rule", "set", "tcp", "udp"}
+)
 """Some of the words that nft does not take for a name unless they are quoted."""
 
 Bounds = tuple[Any, Any]
@@ -94,7 +96,9 @@ class NamedSet:
 
     def spell(self, entry: Entry) -> str:
         """The element in nft's words."""
-        match = " . ".join(_spell(kind, *bounds, quote='"') for kind, bounds in zip(self.type, entry.match, strict=True))
+        match = " . ".join(
+            _spell(kind, *bounds, quote='"') for kind, bounds in zip(self.type, entry.match, strict=True)
+        )
         comment = f' comment "{entry.comment}"' if entry.comment else ""
         return match + comment + (f" : {' . '.join(entry.data)}" if entry.data else "")
 

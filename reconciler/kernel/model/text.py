@@ -168,7 +168,13 @@ def _read(line: str, network: Network, pairs: dict[Link, str]) -> None:
         network.add_namespace(words.first()).lived_in = lived_in
         words.finish()
         return
-    reading = {"link": _read_link, "port": _read_port, "address": _read_address, "route": _read_route, "sysctl": _read_sysctl}
+    reading = {
+        "link": _read_link,
+        "port": _read_port,
+        "address": _read_address,
+        "route": _read_route,
+        "sysctl": _read_sysctl,
+    }
     if noun not in reading:
         raise ValueError(f"not understood: {line}")
     space = network.namespace(words.after("in") or HOST)
