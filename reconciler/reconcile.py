@@ -35,9 +35,7 @@ class Kernel(Protocol):
         """What is there now. Raises ReconcileError rather than answer in part."""
         ...
 
-    def submit(
-        self, requests: Sequence[Request], on_progress: Callable[[int], None] | None = None
-    ) -> Outcome:
+    def submit(self, requests: Sequence[Request], on_progress: Callable[[int], None] | None = None) -> Outcome:
         """Do `requests` in order, and stop after the first that fails."""
         ...
 

@@ -21,5 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without scratch namespaces, tests that touch a kernel are skipped, and say why."""
     if _reason:
         for item in items:
-            if any(part in item.nodeid for part in ("/packets/", "/kernel/", "/cli/", "real_kernel", "examples", "leaves")):
+            if any(
+                part in item.nodeid for part in ("/packets/", "/kernel/", "/cli/", "real_kernel", "examples", "leaves")
+            ):
                 item.add_marker(pytest.mark.skip(reason=_reason))

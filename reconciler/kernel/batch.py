@@ -45,7 +45,8 @@ class Batch:
         Returns why one cannot be sent at all, if that is why it ended.
         """
         for request in requests:
-            if len(self._messages) >= BATCH or self._size >= BATCH_BYTES:
+            full = len(self._messages) >= BATCH or self._size >= BATCH_BYTES
+            if full and not request.goes_on:
                 return None
             try:
                 message = encode(request, self._resolve)

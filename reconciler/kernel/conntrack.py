@@ -69,8 +69,7 @@ class Wanted:
     def __contains__(self, flow: Flow) -> bool:
         candidates = self._by_port.get((flow.protocol, flow.port), ())
         return any(self._means(request, flow) for request in candidates) or any(
-            request.ports[0] <= flow.port <= request.ports[1] and self._means(request, flow)
-            for request in self._ranges
+            request.ports[0] <= flow.port <= request.ports[1] and self._means(request, flow) for request in self._ranges
         )
 
     def _means(self, request: FlushConntrack, flow: Flow) -> bool:
@@ -78,9 +77,7 @@ class Wanted:
             return False
         if flow.answering != (flow.destination if request.target is None else request.target):
             return False
-        return (
-            self._local(flow.destination) if request.address is None else flow.destination == request.address
-        )
+        return self._local(flow.destination) if request.address is None else flow.destination == request.address
 
 
 def flush(meter: Meter, requests: Sequence[FlushConntrack], local: Callable[[IPAddress], bool]) -> None:

@@ -103,9 +103,7 @@ def _by_name(request: Netlink) -> tuple[tuple[tuple[str, Value], ...], Attribute
 
 def _attributes(message_class: Any, attributes: Attributes, resolve: Resolve) -> bytes:
     schema = _schema(message_class)
-    return b"".join(
-        [_attribute(*schema[name], name, value, resolve, attributes) for name, value in attributes.items]
-    )
+    return b"".join([_attribute(*schema[name], name, value, resolve, attributes) for name, value in attributes.items])
 
 
 def _attribute(

@@ -97,9 +97,7 @@ class LiveKernel:
             self._nftables.forward_chains() if scope.tables else (),
         )
 
-    def submit(
-        self, requests: Sequence[Request], on_progress: Callable[[int], None] | None = None
-    ) -> Outcome:
+    def submit(self, requests: Sequence[Request], on_progress: Callable[[int], None] | None = None) -> Outcome:
         """Do `requests` in order and stop after the first that fails; the kernel's refusal is in the Outcome.
 
         `on_progress` is called with the number of requests attempted so far.
@@ -117,9 +115,7 @@ class LiveKernel:
 class _Submission:
     """One run through a list of requests."""
 
-    def __init__(
-        self, meter: Meter, namespaces: Namespaces, nftables: Nftables, requests: Sequence[Request]
-    ) -> None:
+    def __init__(self, meter: Meter, namespaces: Namespaces, nftables: Nftables, requests: Sequence[Request]) -> None:
         self._meter = meter
         self._namespaces = namespaces
         self._nftables = nftables

@@ -68,9 +68,7 @@ class Lock:
         try:
             while not _try(opened):
                 if time.monotonic() >= deadline:
-                    raise LockedError(
-                        f"{_holder(opened)} is at work on {self._owner!r} ({path}): wait for it to end"
-                    )
+                    raise LockedError(f"{_holder(opened)} is at work on {self._owner!r} ({path}): wait for it to end")
                 time.sleep(_POLL)
             os.ftruncate(opened, 0)
             os.pwrite(opened, f"{os.getpid()}\n".encode(), 0)

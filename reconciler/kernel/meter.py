@@ -34,8 +34,6 @@ class Meter:
     def write(self, name: str) -> None:
         """Count a message that changes the kernel. Raises ReadOnlyError instead when that is not allowed."""
         if self.read_only:
-            raise ReadOnlyError(
-                f"a read-only run was about to send {name}; this is a mistake in reconcile itself"
-            )
+            raise ReadOnlyError(f"a read-only run was about to send {name}; this is a mistake in reconcile itself")
         self.sent[name] += 1
         self.written += 1

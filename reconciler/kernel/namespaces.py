@@ -193,8 +193,7 @@ def _setns(opened: int) -> None:
 
 def _forbidden(what: str, error: OSError) -> PlatformError:
     return PlatformError(
-        f"not allowed to {what} ({error.strerror}): it needs CAP_SYS_ADMIN; run with sudo, "
-        "or try `reconcile sandbox`"
+        f"not allowed to {what} ({error.strerror}): it needs CAP_SYS_ADMIN; run with sudo, or try `reconcile sandbox`"
     )
 
 
@@ -212,9 +211,7 @@ def _is_leftover(target: str) -> bool:
     """An empty plain file and no mount: what stays of a name when its mount is gone."""
     try:
         status = os.lstat(target)
-        return (
-            stat.S_ISREG(status.st_mode) and not status.st_size and status.st_dev == os.stat(DIRECTORY).st_dev
-        )
+        return stat.S_ISREG(status.st_mode) and not status.st_size and status.st_dev == os.stat(DIRECTORY).st_dev
     except OSError:
         return False
 

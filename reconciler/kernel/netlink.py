@@ -268,9 +268,7 @@ def _answer(data: bytes, at: int, end: int) -> Answer:
     sent = 16 if flags & wire.NLM_F_CAPPED else (wire.HEADER.unpack_from(data, at + 4)[0] + 3) & ~3
     words = b""
     if flags & wire.NLM_F_ACK_TLVS:
-        words = wire.pick(data, at + 4 + sent, end, (wire.NLMSGERR_ATTR_MSG,)).get(
-            wire.NLMSGERR_ATTR_MSG, b""
-        )
+        words = wire.pick(data, at + 4 + sent, end, (wire.NLMSGERR_ATTR_MSG,)).get(wire.NLMSGERR_ATTR_MSG, b"")
     return Answer(code, wire.text(words))
 
 

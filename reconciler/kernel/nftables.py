@@ -182,7 +182,6 @@ def _cannot_list(error: str) -> PlatformError:
     first = error.partition("\n")[0]
     if _errno(error) == errno.EPERM:
         return PlatformError(
-            f"nftables cannot be read ({first}): it needs CAP_NET_ADMIN; run with sudo, "
-            "or try `reconcile sandbox`"
+            f"nftables cannot be read ({first}): it needs CAP_NET_ADMIN; run with sudo, or try `reconcile sandbox`"
         )
     return PlatformError(f"nftables cannot be read ({first}): is the kernel's nf_tables module there?")

@@ -118,16 +118,10 @@ class _Observer:
 
     def _dump(self, name: str) -> _Look:
         with Socket(self._meter) as socket:
-            links = {
-                raw.index: raw for raw in map(decode.link, socket.dump(wire.RTM_GETLINK, decode.ALL_LINKS))
-            }
+            links = {raw.index: raw for raw in map(decode.link, socket.dump(wire.RTM_GETLINK, decode.ALL_LINKS))}
             names = {index: raw.name for index, raw in links.items()}.get
-            addresses = [
-                decode.address(chunk, names) for chunk in socket.dump(wire.RTM_GETADDR, decode.ALL_ADDRESSES)
-            ]
-            routes = [
-                decode.route(chunk, names) for chunk in socket.dump(wire.RTM_GETROUTE, decode.MAIN_ROUTES)
-            ]
+            addresses = [decode.address(chunk, names) for chunk in socket.dump(wire.RTM_GETADDR, decode.ALL_ADDRESSES)]
+            routes = [decode.route(chunk, names) for chunk in socket.dump(wire.RTM_GETROUTE, decode.MAIN_ROUTES)]
         return _Look(
             name,
             links,
@@ -202,8 +196,4 @@ def _mirror(looks: Mapping[Identity, _Look], veths: list[RawLink]) -> dict[str, 
     """Namespaces with a veth that says of one of `veths` what that says of it: the only ones worth asking
     about."""
     ends = {(raw.link, raw.index) for raw in veths}
-    return {
-        look.name: look
-        for look in looks.values()
-        if any((raw.index, raw.link) in ends for raw in _unpaired(look))
-    }
+    return {look.name: look for look in looks.values() if any((raw.index, raw.link) in ends for raw in _unpaired(look))}

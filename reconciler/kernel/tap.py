@@ -29,9 +29,7 @@ def create(meter: Meter, name: str, alias: str, mac: str | None) -> None:
         if not 0 < len(encoded) < 16:
             raise OSError(errno.EINVAL, f"{name!r} cannot be the name of a link")
         try:
-            fcntl.ioctl(
-                tun, _TUNSETIFF, struct.pack("16sH22x", encoded, _IFF_TAP | _IFF_NO_PI | _IFF_TUN_EXCL)
-            )
+            fcntl.ioctl(tun, _TUNSETIFF, struct.pack("16sH22x", encoded, _IFF_TAP | _IFF_NO_PI | _IFF_TUN_EXCL))
         except OSError as error:
             if error.errno in (errno.EBUSY, errno.EINVAL):  # another TAP, another kind of link
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from error

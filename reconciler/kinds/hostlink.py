@@ -1,6 +1,7 @@
 """Links of the host of every other kind: physical ones, VLANs, tunnels. They are never made or removed by us.
 
-An uplink is set up with its bridge (reconciler.kinds.bridge_port); that it was down before is known here, for an undo. They are decoded so that an uplink can be found, and so that a name we want to give is seen to be taken.
+An uplink is set up with its bridge (reconciler.kinds.bridge_port); that it was down before is known here, for an undo.
+Besides, they are decoded so that an uplink can be found, and so that a name we want to give is seen to be taken.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """YAML → a checked Document, with a line and column for every node, and all errors at once.
 
-    text ──yaml──▶ values with places ──files──▶ one of all files ──model──▶ the right shape ──resolve──▶ Document
+    text ──yaml──▶ values with places ──files──▶ those of all files ──shape──▶ the model ──resolve──▶ Document
 
 Each stage notes every problem it finds; the next runs if what it needs is there.
 """
@@ -74,9 +74,10 @@ def loads(text: str | bytes, filename: str = "<string>") -> Document:
 
 def _document(texts: Iterable[tuple[str, str | bytes]], problems: list[Problem]) -> Document:
     from reconciler.manifest.resolve import resolve
+    from reconciler.manifest.shape import shaped
 
     merged = files.merge(texts)
-    model = files.shaped(merged)
+    model = shaped(merged)
     document = resolve(model, merged) if model is not None else None
     problems += merged.problems
     if problems or document is None:

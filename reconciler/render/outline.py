@@ -169,9 +169,7 @@ def _rank(items: Iterable[Change]) -> tuple[bool, str, int]:
     return (False, *min(positions)) if positions else (True, "", 0)
 
 
-def _bridge_rows(
-    name: str, items: Sequence[Change], guards: Sequence[Change], places: Places
-) -> Iterator[Row]:
+def _bridge_rows(name: str, items: Sequence[Change], guards: Sequence[Change], places: Places) -> Iterator[Row]:
     own = [item for item in items if not item.place.container]
     bridge = next((item for item in own if isinstance(item.subject, Bridge)), None)
     rest = [item for item in own if item is not bridge]
@@ -223,9 +221,7 @@ def _bridge_details(bridge: Bridge) -> Iterator[str]:
 def _container_rows(name: str, items: Sequence[Change], places: Places, depth: int) -> Iterator[Row]:
     """A container: a heading, and below it what changes; of one that goes, only the ports that close."""
     sign = _container_sign(items)
-    position = min(
-        (item.origin.position for item in items if item.origin.position), key=split_position, default=""
-    )
+    position = min((item.origin.position for item in items if item.origin.position), key=split_position, default="")
     heading = Row(sign, depth, "container", name, where=short_position(position), heading=True, name=name)
     below = list(items)
     if sign is Sign.DELETE:
@@ -235,9 +231,7 @@ def _container_rows(name: str, items: Sequence[Change], places: Places, depth: i
     elif sign is Sign.NONE:
         heading = replace(heading, where="")
     yield heading
-    yield from _inherit(
-        _plain_rows(below, depth + 1, places), Origin(position) if heading.where else Origin()
-    )
+    yield from _inherit(_plain_rows(below, depth + 1, places), Origin(position) if heading.where else Origin())
 
 
 def _container_sign(items: Sequence[Change]) -> Sign:
@@ -287,9 +281,7 @@ def _folded_rows(items: Sequence[Change], depth: int) -> Iterator[Row]:
     shared: dict[tuple[object, ...], list[Change]] = {}
     for item in items:
         foldable = isinstance(item.subject, Address | Route) and item.sign in (Sign.CREATE, Sign.DELETE)
-        place: object = (
-            (type(item.subject), _place_or_reason(item), _belongs(item)) if foldable else item.subject.key
-        )
+        place: object = (type(item.subject), _place_or_reason(item), _belongs(item)) if foldable else item.subject.key
         shared.setdefault((item.sign, place), []).append(item)
     for parts in shared.values():
         row = _single(parts[0], depth)
@@ -488,11 +480,7 @@ def _port_row(items: Sequence[Change], depth: int) -> Row:
 
 def _port_change(item: Change) -> str:
     """Where the port led before, if it moves."""
-    old = (
-        Published.of(item.before)
-        if item.sign is not Sign.DELETE and isinstance(item.before, Element)
-        else None
-    )
+    old = Published.of(item.before) if item.sign is not Sign.DELETE and isinstance(item.before, Element) else None
     if old is None:
         return ""
     new = _published(item)
@@ -524,9 +512,7 @@ def _firewall_rows(items: Sequence[Change]) -> Iterator[Row]:
 def _guard_row(item: Change) -> Row:
     """A chain whose rules change, an element that says another thing."""
     subject = item.subject
-    of = (
-        f"{subject.set} {' . '.join(subject.match)}" if isinstance(subject, Element) else words.thing(subject)
-    )
+    of = f"{subject.set} {' . '.join(subject.match)}" if isinstance(subject, Element) else words.thing(subject)
     details = ", ".join(words.change(part).removeprefix("to ") for part in item.differences)
     return _row(item, 1, "firewall", f"{of}: {details}")
 
@@ -535,18 +521,14 @@ def _firewall_row(sign: Sign, parts: Sequence[Change]) -> Row:
     resources = sorted((item for part in parts for item in part.with_along), key=_firewall_rank)
     table = next((part for part in parts if isinstance(part.subject, Table)), None)
     if table is None:
-        return Row(
-            sign, 1, "firewall", words.tally(resources), _set_names(resources), _reason_if(sign, parts)
-        )
+        return Row(sign, 1, "firewall", words.tally(resources), _set_names(resources), _reason_if(sign, parts))
     text = f"table {words.name(table.subject)}"
     contents = words.tally(item for item in resources if not isinstance(item, Table))
     return _row(table, 1, "firewall", f"{text}: {contents}" if contents else text, ())
 
 
 def _firewall_rank(item: Resource) -> int:
-    return next(
-        (index for index, kind in enumerate((Table, Chain, Set, Element)) if isinstance(item, kind)), 9
-    )
+    return next((index for index, kind in enumerate((Table, Chain, Set, Element)) if isinstance(item, kind)), 9)
 
 
 def _reason_if(sign: Sign, parts: Sequence[Change]) -> str:

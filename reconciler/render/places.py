@@ -184,9 +184,7 @@ class Places:
         return next(whole, container)
 
 
-def _with_states(
-    known: list[tuple[Resource, Origin]], states: Iterable[State]
-) -> list[tuple[Resource, Origin]]:
+def _with_states(known: list[tuple[Resource, Origin]], states: Iterable[State]) -> list[tuple[Resource, Origin]]:
     for state in states:
         known += [(item, state.origins.get(key, Origin())) for key, item in state.resources.items()]
     return known

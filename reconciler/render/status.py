@@ -116,12 +116,7 @@ def _telling(folded: Outline) -> list[Row]:
 
 def _told(row: Row, above: list[Row]) -> bool:
     """Whether a container that comes or goes as a whole says enough."""
-    return (
-        not row.heading
-        and bool(above)
-        and above[-1].sign is row.sign
-        and row.sign in (Sign.CREATE, Sign.DELETE)
-    )
+    return not row.heading and bool(above) and above[-1].sign is row.sign and row.sign in (Sign.CREATE, Sign.DELETE)
 
 
 def _with_path(row: Row, path: list[str]) -> Row:

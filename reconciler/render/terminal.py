@@ -93,6 +93,5 @@ def table(rows: Iterable[tuple[str, ...]], gap: int = 2) -> list[str]:
     given = [tuple(map(clean, row)) for row in rows]
     widths = [max(map(width, column)) for column in zip(*given, strict=True)]
     return [
-        "".join(pad(cell, columns + gap) for cell, columns in zip(row, widths, strict=True)).rstrip()
-        for row in given
+        "".join(pad(cell, columns + gap) for cell, columns in zip(row, widths, strict=True)).rstrip() for row in given
     ]

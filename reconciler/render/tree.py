@@ -140,9 +140,7 @@ class _View:
         cells = (Span(place.container, Style.BOLD), Span(interface), self._addresses(items, marks))
         node = Node(cells, marks)
         node.below.extend(self._ports(items, marks))
-        node.below.extend(
-            self._rest((item for item in items if not isinstance(item, (*_ENDS, Address))), marks)
-        )
+        node.below.extend(self._rest((item for item in items if not isinstance(item, (*_ENDS, Address))), marks))
         return node
 
     def _interface(self, link: Resource | None, place: Place) -> str:

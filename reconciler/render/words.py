@@ -117,11 +117,7 @@ def key_name(key: Key) -> str:
     """What a key stands for: `network namespace db`, `Docker container db`, `link eth1`."""
     if key.space == "netns":
         runtime, colon, name = key.name.partition(":")
-        return (
-            f"{_RUNTIMES[runtime]} {name}"
-            if colon and runtime in _RUNTIMES
-            else f"network namespace {key.name}"
-        )
+        return f"{_RUNTIMES[runtime]} {name}" if colon and runtime in _RUNTIMES else f"network namespace {key.name}"
     return f"{key.space} {key.name}" + (f" in {key.namespace}" if key.namespace else "")
 
 
@@ -223,9 +219,7 @@ def tally(resources: Iterable[Resource]) -> str:
     links = ends | {item.name for item in items if isinstance(item, Veth | Tap | Bridge)}
     counts: Counter[tuple[str, str]] = Counter()
     for item in items:
-        silent = (isinstance(item, Veth) and item.name in ends) or (
-            isinstance(item, BridgePort) and item.link in links
-        )
+        silent = (isinstance(item, Veth) and item.name in ends) or (isinstance(item, BridgePort) and item.link in links)
         counts[_nouns(item)] += not silent
     return ", ".join(_entry(number, *nouns) for nouns, number in counts.items() if number)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
@@ -20,6 +21,8 @@ from reconciler.core.messages import (
     WriteSysctl,
 )
 from reconciler.kernel.live import LiveKernel
+from reconciler.kernel.netlink import BATCH, Answer, Message, Socket
+from reconciler.kinds.links import dress_new_link
 from tests.kernel.requests import MARK, address, bridge, change, delete, do, look, port, route, veth
 
 
@@ -224,3 +227,20 @@ def test_when_one_of_many_links_is_not_there_none_is_deleted(kernel: LiveKernel)
     outcome = kernel.submit([delete(name) for name in [*names[:2], "away", *names[2:]]])
     assert (outcome.done, outcome.failures[0].position) == (frozenset(), 2)
     assert {link.name for link in look(kernel).namespaces[""].links} == {"lo", *names}
+
+
+def test_a_new_link_is_marked_in_the_datagram_that_makes_it(
+    kernel: LiveKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datagrams: list[int] = []
+    submit = Socket.submit
+
+    def counting(self: Socket, messages: Sequence[Message]) -> list[Answer]:
+        datagrams.append(len(messages))
+        return submit(self, messages)
+
+    monkeypatch.setattr(Socket, "submit", counting)
+    requests = [bridge(f"b{number}") for number in range(BATCH - 1)]
+    made = [bridge("last"), *dress_new_link("", "last", MARK, up=True)]
+    do(kernel, *requests, *made)
+    assert datagrams == [BATCH + len(made) - 1]

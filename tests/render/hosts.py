@@ -85,9 +85,7 @@ def container(
         )
 
 
-def port(
-    on: str, name: str, line: int, outside: str, target: str, inside: str = "80", namespace: str = ""
-) -> Placed:
+def port(on: str, name: str, line: int, outside: str, target: str, inside: str = "80", namespace: str = "") -> Placed:
     """A published port. `outside` is `[ADDRESS ]PORT[-LAST]/PROTOCOL`, with a last one `inside` is not
     used."""
     *address, number = outside.split()
@@ -123,9 +121,7 @@ def firewall() -> Iterator[Placed]:
         yield Set(owner=OWNER, table=TABLE, name=name, type=("ifname",), data=("verdict",)), Origin()
     for name in ("publish", "forward"):
         yield (
-            Chain(
-                owner=OWNER, table=TABLE, name=name, rules=("what was translated was published [0123456789]",)
-            ),
+            Chain(owner=OWNER, table=TABLE, name=name, rules=("what was translated was published [0123456789]",)),
             Origin(),
         )
 
@@ -201,9 +197,7 @@ def as_found(item: Resource) -> Resource:
     """`item` as a kernel shows it, with values where the wish has none."""
     match item:
         case Bridge():
-            return replace(
-                item, mtu=item.mtu or 1500, mac=item.mac or "02:00:00:00:00:01", stp=bool(item.stp)
-            )
+            return replace(item, mtu=item.mtu or 1500, mac=item.mac or "02:00:00:00:00:01", stp=bool(item.stp))
         case Veth() | Peer() | Tap():
             return replace(item, mtu=item.mtu or 1500)
         case BridgePort():

@@ -56,11 +56,7 @@ def test_both_halves_of_a_replacement_are_marked() -> None:
     old = wanted.resources[link_key("", "db-0a1b2c")]
     assert isinstance(old, Veth)
     made = plan(wanted, hosts.found(wanted, replace(old, peer=("db", "eth9"))), OWNER)
-    halves = [
-        step
-        for step in plan_json(made)["steps"]
-        if step["key"]["name"] == "db-0a1b2c" and step["replacement"]
-    ]
+    halves = [step for step in plan_json(made)["steps"] if step["key"]["name"] == "db-0a1b2c" and step["replacement"]]
     assert sorted(step["action"] for step in halves if step["kind"] == "veth") == ["create", "delete"]
 
 

@@ -108,12 +108,8 @@ def test_updates_show_fields_and_deletions_their_reason() -> None:
 
 
 def test_a_container_can_be_placed_by_what_is_found_alone() -> None:
-    old = hosts.state(
-        [*hosts.bridge("br-old", 1, "10.9.0.1/24"), *hosts.container("br-old", "x", 1, "10.9.0.2/24")]
-    )
-    found = State(
-        {key: hosts.as_found(item) for key, item in old.resources.items() if key.space != "nft element"}
-    )
+    old = hosts.state([*hosts.bridge("br-old", 1, "10.9.0.1/24"), *hosts.container("br-old", "x", 1, "10.9.0.2/24")])
+    found = State({key: hosts.as_found(item) for key, item in old.resources.items() if key.space != "nft element"})
     assert text(State(), found) == expected(
         """
         - bridge br-old  (with 1 address)                            not in the file
@@ -159,9 +155,7 @@ def test_changed_rules_are_told_by_their_reasons() -> None:
     chain = next(item for item in wanted.resources.values() if isinstance(item, Chain))
     other = replace(chain, rules=("what was translated was published [ffffffffff]", "mine"))
     shown = text(wanted, hosts.found(wanted, other))
-    assert (
-        'chain publish: rule "mine" removed, rule "what was translated was published" written anew' in shown
-    )
+    assert 'chain publish: rule "mine" removed, rule "what was translated was published" written anew' in shown
 
 
 def test_what_waits_says_for_what() -> None:
@@ -170,9 +164,7 @@ def test_what_waits_says_for_what() -> None:
         *hosts.container("br-web", "api", 7, "10.88.0.14/24", namespace="docker:api", made=False),
         *hosts.guests(),
     ]
-    found = State(
-        {key: item for key, item in hosts.host().resources.items() if key != link_key(HOST, "eth1")}
-    )
+    found = State({key: item for key, item in hosts.host().resources.items() if key != link_key(HOST, "eth1")})
     wanted = hosts.state(parts)
     assert expected(
         """
@@ -195,9 +187,7 @@ def test_what_is_in_the_way_comes_with_the_way_out() -> None:
 def test_foreign_things_on_ours_are_named_and_left_alone() -> None:
     wanted = hosts.example()
     strange = Address(namespace=HOST, link="br-web", address=ip_interface("10.77.0.1/24"))
-    found = hosts.found(
-        wanted, strange, Veth(name="veth99", peer=None), BridgePort(link="veth99", bridge="br-web")
-    )
+    found = hosts.found(wanted, strange, Veth(name="veth99", peer=None), BridgePort(link="veth99", bridge="br-web"))
     shown = text(wanted, found)
     assert "? address 10.77.0.1/24 on br-web\n? bridge port veth99 of br-web\n" in shown
     assert shown.endswith("Nothing to do: this host is as the file says.\n")

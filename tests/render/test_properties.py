@@ -35,9 +35,7 @@ INSIDE = st.sampled_from(["web", "pid:7", "docker:w\n"])
 MTUS = st.sampled_from([None, 1400, 1500])
 ADDRESSES = st.sampled_from(["10.0.0.1/24", "10.0.0.2/24", "fd00::1/64"]).map(ip_interface)
 COMMENTS = st.sampled_from(["", "br0", "br0/web", "br1/\x1b]0;x\x07", "x" * 100])
-MATCHES = st.sampled_from(
-    [("tcp", "80"), ("10.0.0.1", "tcp", "80-90"), ("br0",), ("br0", "br0"), ("x", "y", "z")]
-)
+MATCHES = st.sampled_from([("tcp", "80"), ("10.0.0.1", "tcp", "80-90"), ("br0",), ("br0", "br0"), ("x", "y", "z")])
 DATA = st.sampled_from([(), ("10.0.0.1",), ("fd00::1", "80"), ("goto only_open",)])
 SETS = st.sampled_from(["by_any4", "by_address_range4", "arrive", "isolated", "odd\r"])
 
@@ -69,9 +67,7 @@ RESOURCES: st.SearchStrategy[Resource] = st.one_of(
         name=st.sampled_from(["forward", "raw"]),
         rules=st.lists(COMMENTS, max_size=3).map(tuple),
     ),
-    st.builds(
-        Element, owner=OWNERS, table=st.just("t"), set=SETS, match=MATCHES, data=DATA, comment=COMMENTS
-    ),
+    st.builds(Element, owner=OWNERS, table=st.just("t"), set=SETS, match=MATCHES, data=DATA, comment=COMMENTS),
 )
 ORIGINS = st.builds(
     Origin,
@@ -79,9 +75,7 @@ ORIGINS = st.builds(
     bridge=st.sampled_from(["", "br0", "br1"]),
     container=st.sampled_from(["", "web", "\x9b"]),
 )
-NOTES = st.builds(
-    Note, level=st.sampled_from(Level), text=COMMENTS, position=st.sampled_from(["", "f.yaml:3:1"])
-)
+NOTES = st.builds(Note, level=st.sampled_from(Level), text=COMMENTS, position=st.sampled_from(["", "f.yaml:3:1"]))
 
 
 @st.composite
@@ -89,9 +83,7 @@ def states(draw: st.DrawFn) -> State:
     """Any resources, sensible together or not, each from somewhere in a file."""
     # What cannot be changed in place replaces its table, so whoever wants a set wants a table.
     table: list[Resource] = [draw(st.builds(Table, owner=OWNERS, name=st.just("t")))]
-    resources: dict[Key, Resource] = {
-        item.key: item for item in table + draw(st.lists(RESOURCES, max_size=14))
-    }
+    resources: dict[Key, Resource] = {item.key: item for item in table + draw(st.lists(RESOURCES, max_size=14))}
     origins = {key: draw(ORIGINS) for key in resources}
     return State(resources, origins, tuple(draw(st.lists(NOTES, max_size=2))))
 
@@ -110,9 +102,7 @@ def without_colors(text: str) -> str:
 def test_any_plan_can_be_shown(desired: State, found: State, adopt: bool, verbose: bool) -> None:
     made = plan(desired, State(found.resources), "me", Policy(adopt=adopt))
     for given_states in ((), (desired, found)):
-        text = plan_text(
-            made, color=False, verbose=verbose and _can_be_sent(desired, found), states=given_states
-        )
+        text = plan_text(made, color=False, verbose=verbose and _can_be_sent(desired, found), states=given_states)
         assert is_clean(text)
         assert text.endswith(".\n")
         assert all(line == line.rstrip() for line in text.splitlines())

@@ -142,7 +142,7 @@ class ModelKernel:
             batch: list[tuple[int, Request]] = []
             size = {"nft": len(requests), "netlink": self.datagram}.get(kind, 1)
             for item in run:
-                if len(batch) >= size and not _goes_on(item[1]):
+                if len(batch) >= size and not (isinstance(item[1], Netlink) and item[1].goes_on):
                     yield batch
                     batch = []
                 batch.append(item)
@@ -440,14 +440,6 @@ def _named(items: Iterable[tuple[str, Value]]) -> Iterator[Index | NamespaceFd]:
             yield from _named(value.items)
         elif isinstance(value, Index | NamespaceFd):
             yield value
-
-
-def _goes_on(request: Request) -> bool:
-    """Whether this has to be in the datagram of the request before it: it marks or changes the link that that one makes.
-
-    It is what a link's name in the place of its index is for (reconciler.kinds.links.dress_new_link).
-    """
-    return isinstance(request, Netlink) and request.type == "RTM_SETLINK" and "index" not in dict(request.header)
 
 
 def _of(scope: Scope, namespace: str) -> Iterator[str]:
