@@ -1,7 +1,8 @@
 """The sandbox: the world around a host, small, in namespaces.
 
-The calling process is to be in scratch namespaces (reconciler.scratch) and plays the host. Around it come a gateway, whose bridge is the LAN, and a
-client on that LAN, each a network namespace. What the file names as uplinks, and host addresses that it publishes on, are there too:
+The calling process is to be in scratch namespaces (reconciler.scratch) and plays the host. Around it come a gateway, whose
+bridge is the LAN, and a client on that LAN, each a network namespace. What the file names as uplinks, and host addresses that
+it publishes on, are there too:
 
     sandbox-client ──┐
                      ├── lan (bridge of sandbox-gateway) ── eth0 of the host

@@ -16,6 +16,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from reconciler.cli.parser import parse
     from reconciler.errors import ReconcileError
 
+    # pydantic would look through all installed packages for plugins, at every start (19 ms).
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
         code: int = arguments.run(arguments)

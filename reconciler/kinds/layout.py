@@ -270,7 +270,9 @@ BRIDGE_CHAINS = (
 )
 """A second table, of family bridge, for `icc: false` where ports can be published.
 
-The kernel's own port flag, `isolated`, is not enough there: with br_netfilter on, a frame to a published port of a neighbour is bridged to it (br_nf_pre_routing_finish), which the flag forbids."""
+The kernel's own port flag, `isolated`, is not enough there: with br_netfilter on, a frame to a published port of a neighbour is
+bridged to it (br_nf_pre_routing_finish), which the flag forbids.
+"""
 
 RULES = {rule.comment: rule for chain in (*CHAINS, *BRIDGE_CHAINS) for rule in chain.rules}
 """Every rule by its comment: how a rule read back from the kernel gets its text."""

@@ -77,6 +77,8 @@ class _Resolver:
     merged: Merged
     notes: list[Note] = field(default_factory=list)
     told: set[Path] = field(default_factory=set)
+    subnets: list[tuple[IPNetwork, str]] = field(default_factory=list)
+    """All bridges' subnets, with the bridges' names."""
     taken: dict[IPAddress, _Taken] = field(default_factory=dict)
     cursors: dict[IPNetwork, int] = field(default_factory=dict)
     """Below this offset nothing is free."""
@@ -115,7 +117,8 @@ class _Resolver:
 
 def resolve(model: FileModel, merged: Merged) -> Document:
     """The Document of `model`. Problems are added to `merged`; with any, the Document is not to be used."""
-    work = _Resolver(model, merged)
+    subnets = [(own.network, name) for name, bridge in model.bridges.items() for own in bridge.addresses]
+    work = _Resolver(model, merged, subnets=subnets)
     for name, bridge in model.bridges.items():
         check_bridge(work, name, bridge)
     check_subnets(work)
@@ -384,10 +387,9 @@ def stray_address(work: _Resolver, inner: _Inner, given: ContainerAddress) -> st
     if given.prefix is None:
         length = 24 if ip.version == 4 else 64
         return f"{ip} needs a prefix length, since {bridge} has no address to take it from (write {ip}/{length})"
-    if inner.bridge.mode == "bridged":
-        for name, other in work.model.bridges.items():
-            if subnet_of(other, ip):
-                return f"{ip} is in the subnet {subnet_of(other, ip)} of {name} (take an address of the network behind {bridge})"
+    for network, name in work.subnets if inner.bridge.mode == "bridged" else ():
+        if ip in network:
+            return f"{ip} is in the subnet {network} of {name} (take an address of the network behind {bridge})"
     return ""
 
 

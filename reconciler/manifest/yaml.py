@@ -199,6 +199,7 @@ class _Composer:
         self._anchors: dict[str, Node | None] = {}
         """None for what is not at its end yet."""
         self._root: Node | None = None
+        self._nodes = 0
 
     def compose(self, text: str) -> Node | None:
         """The document's value; None if there is none. Raises _Unreadable."""
@@ -298,9 +299,7 @@ class _Composer:
         node.size = 1 + sum(child.size for child in children)
         node.height = 1 + max((child.height for child in children), default=0)
         if node.size > MAX_NODES:
-            raise _Unreadable(
-                node.position, f"more than {MAX_NODES} values, counting what aliases repeat (use fewer aliases)"
-            )
+            raise self._too_many(node.position)
         if done.anchor:
             self._anchors[done.anchor] = node
         self._put(node)
@@ -321,10 +320,16 @@ class _Composer:
     def _too_deep(self, position: Position) -> _Unreadable:
         return _Unreadable(position, f"nested more than {MAX_DEPTH} levels deep (nothing in this file needs that)")
 
+    def _too_many(self, position: Position) -> _Unreadable:
+        return _Unreadable(position, f"more than {MAX_NODES} values, counting what aliases repeat (use fewer aliases)")
+
     # where nodes go
 
     def _put(self, node: Node) -> None:
         """`node` is complete: it goes into what is open."""
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise self._too_many(node.position)
         if not self._stack:
             self._root = node
             return

@@ -130,9 +130,7 @@ def test_a_constant_flow_follows_its_container_to_another_address(
 
 @FAMILIES
 @WAYS
-def test_a_constant_flow_follows_its_port_to_another_container(
-    site: Site, world: World, way: str, family: int
-) -> None:
+def test_a_constant_flow_follows_its_port_to_another_container(site: Site, world: World, way: str, family: int) -> None:
     port = published(way, family)
     site.apply(file(web=port))
     for container in site.containers("web", "db"):
@@ -184,9 +182,7 @@ def test_what_is_sent_while_the_port_moves_does_not_go_on_to_the_old_place(
 
 
 @FAMILIES
-def test_a_late_answer_of_the_old_container_does_not_hold_the_flow_back(
-    site: Site, world: World, family: int
-) -> None:
+def test_a_late_answer_of_the_old_container_does_not_hold_the_flow_back(site: Site, world: World, family: int) -> None:
     """It comes when its flow is forgotten, so it is the first packet of a new one, from the container to the outside. If that
     got the published port as its source, the client's next packet would belong to it."""
     world.host.serve("udp", ANY[family], 8080)

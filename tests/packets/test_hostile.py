@@ -36,7 +36,9 @@ bridges:
 """
 FAMILIES = pytest.mark.parametrize("family", [0, 1], ids=["v4", "v6"])
 LAN = ("10.99.0.2", "fd99::2")
-ROUTES = tuple(f"route add {net} via {host}" for net, host in (("10.91.0.0/24", "10.99.0.1"), ("fd00:91::/64", "fd99::1")))
+ROUTES = tuple(
+    f"route add {net} via {host}" for net, host in (("10.91.0.0/24", "10.99.0.1"), ("fd00:91::/64", "fd99::1"))
+)
 
 pytestmark = pytest.mark.usefixtures("bridge_netfilter")
 
@@ -69,7 +71,8 @@ def test_icc_false_holds_against_a_container_that_knows_its_neighbours_mac(site:
 def test_icc_false_keeps_broadcasts_from_the_neighbours(site: Site) -> None:
     site.apply(SITE)
     for one, other, broadcast, allowed in (("db", "web", "10.88.0.255", True), ("pa", "pb", "10.92.0.255", False)):
-        assert arrives(*site.containers(one, other), broadcast, bound="0.0.0.0") is allowed
+        origin, target = site.containers(one, other)
+        assert arrives(origin, target, broadcast, bound="0.0.0.0") is allowed
 
 
 def test_a_source_on_loopback_forged_by_a_container_does_not_reach_the_host(site: Site, world: World) -> None:

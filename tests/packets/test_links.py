@@ -247,7 +247,9 @@ def test_an_uplink_is_given_back_when_it_leaves_the_file(site: Site, world: Worl
     site.down()
     given_back = link(world.host, "eth1")
     assert "master" not in given_back
-    assert [given_back[key] for key in ("ifindex", "address", "mtu")] == [mine[key] for key in ("ifindex", "address", "mtu")]
+    assert [given_back[key] for key in ("ifindex", "address", "mtu")] == [
+        mine[key] for key in ("ifindex", "address", "mtu")
+    ]
 
 
 def test_a_bridge_waits_for_its_uplink_and_takes_it_when_it_is_there(site: Site, world: World) -> None:

@@ -58,7 +58,9 @@ def foreign_namespace(name: str) -> Iterator[None]:
 
 
 def test_a_table_of_others_stays_as_it_is(site: Site, world: World) -> None:
-    world.host.nft("table inet theirs { set s { type ipv4_addr; elements = { 192.0.2.7 }; }; chain c { ip saddr @s drop; }; }")
+    world.host.nft(
+        "table inet theirs { set s { type ipv4_addr; elements = { 192.0.2.7 }; }; chain c { ip saddr @s drop; }; }"
+    )
     theirs = world.host.run("nft", "list", "table", "inet", "theirs")
     site.apply(SITE)
     site.down()
@@ -66,7 +68,9 @@ def test_a_table_of_others_stays_as_it_is(site: Site, world: World) -> None:
 
 
 def test_translation_by_others_goes_on_beside_ours(site: Site, world: World) -> None:
-    world.host.nft("table ip theirs { chain c { type nat hook prerouting priority -101; tcp dport 9999 redirect to :7777; }; }")
+    world.host.nft(
+        "table ip theirs { chain c { type nat hook prerouting priority -101; tcp dport 9999 redirect to :7777; }; }"
+    )
     world.host.serve("tcp", "0.0.0.0", 7777)
     site.apply(SITE)
     assert world.lan.probe("tcp", "10.99.0.1", 9999) == reached("host", "10.99.0.2")
@@ -114,7 +118,9 @@ def test_forwarding_that_does_not_concern_us_goes_on(site: Site, world: World) -
 # --- on things of ours -----------------------------------------------------------------------------------------------
 
 
-def test_an_address_of_others_on_our_bridge_is_reported_and_stays_until_it_is_pruned(serving: Site, world: World) -> None:
+def test_an_address_of_others_on_our_bridge_is_reported_and_stays_until_it_is_pruned(
+    serving: Site, world: World
+) -> None:
     world.host.ip("addr add 172.30.0.1/24 dev br-a", "addr add fd00:30::1/64 dev br-a nodad")
     plan = serving.apply(SITE)
     assert plan.steps == ()
