@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from reconciler.manifest import yaml
-from reconciler.manifest.model import called
 from reconciler.manifest.position import Position, Problem, quoted
+from reconciler.manifest.values import called
 
 STDIN = "-"
 
@@ -103,7 +103,8 @@ def _add(result: Merged, node: yaml.Node, *, unhurt: bool) -> None:
     elif version is not None and (version.value != 1 or isinstance(version.value, bool | float)):
         said = called(version.value).removeprefix("the number ")
         result.problems.append(Problem(version.position, f"the version cannot be {said} (write `version: 1`)"))
-    rest = {key: child for key, child in node.value.items() if key != "version"}
+    # As in Compose, x-… holds what aliases repeat.
+    rest = {key: child for key, child in node.value.items() if key != "version" and not key.startswith("x-")}
     _merge(result, result.root, replace(node, value=rest), ())
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from reconciler.core.messages import IPAddress, IPInterface, IPNetwork
+from reconciler.manifest.claims import check_claims, check_macs, check_routes, check_sysctls
 from reconciler.manifest.document import (
     Attach,
     Bridge,
@@ -28,97 +28,21 @@ from reconciler.manifest.document import (
     Tap,
 )
 from reconciler.manifest.files import Merged
-from reconciler.manifest.model import (
-    AttachModel,
-    BridgeModel,
-    ContainerAddress,
-    ContainerModel,
-    FileModel,
-    PortText,
-    RouteModel,
-    with_length,
-)
-from reconciler.manifest.position import Position, Problem
+from reconciler.manifest.model import AttachModel, BridgeModel, FileModel, RouteModel
+from reconciler.manifest.position import Position
+from reconciler.manifest.values import ContainerAddress, with_length
+from reconciler.manifest.work import Inner, Resolver, Taken, gateway_of, hosts_of
 from reconciler.manifest.yaml import Path
 
-_DEFAULT_OWNER = "default"
 _MIN_MTU_IPV6 = 1280
-_DEFAULT_METRIC_IPV6 = 1024
-"""IP6_RT_PRIO_USER of linux/ipv6_route.h: what a route of IPv6 has that names no metric. IPv4's is 0."""
-
-
-class _Inner(NamedTuple):
-    """A container on one bridge, and where it stands."""
-
-    bridge_name: str
-    bridge: BridgeModel
-    name: str
-    container: ContainerModel
-    path: Path
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.bridge_name, self.name
-
-
-class _Taken(NamedTuple):
-    """An address in use: whose, and where that is said."""
-
-    who: str
-    path: Path
-    of_bridge: bool
-
-
-@dataclass(slots=True)
-class _Resolver:
-    """The work under way: the model, places, problems, and what is known so far."""
-
-    model: FileModel
-    merged: Merged
-    notes: list[Note] = field(default_factory=list)
-    told: set[Path] = field(default_factory=set)
-    subnets: list[tuple[IPNetwork, str]] = field(default_factory=list)
-    """All bridges' subnets, with the bridges' names."""
-    taken: dict[IPAddress, _Taken] = field(default_factory=dict)
-    cursors: dict[IPNetwork, int] = field(default_factory=dict)
-    """Below this offset nothing is free."""
-    attaches: dict[tuple[str, str], Attach] = field(default_factory=dict)
-    interfaces: dict[tuple[str, str], str] = field(default_factory=dict)
-    default_routes: dict[Attach, tuple[str, str]] = field(default_factory=dict)
-    """Namespace → (bridge, container) of the interface that its default routes go by."""
-
-    def inners(self) -> Iterator[_Inner]:
-        """Every container on every bridge, in the order of the file."""
-        for bridge_name, bridge in self.model.bridges.items():
-            for name, container in bridge.containers.items():
-                yield _Inner(bridge_name, bridge, name, container, ("bridges", bridge_name, "containers", name))
-
-    def problem(self, path: Path, message: str) -> None:
-        """Notes what is wrong with the value at `path`."""
-        if path not in self.told and not self.merged.is_blemished(path):
-            self.told.add(path)
-            self.merged.problems.append(Problem(self.at(path), message))
-
-    def problem_of_key(self, path: Path, message: str) -> None:
-        """Notes what is wrong about there being something at `path`."""
-        if not self.merged.is_blemished(path):
-            self.merged.problems.append(Problem(self.key(path), message))
-
-    def at(self, path: Path) -> Position:
-        return self.merged.root.place(path)
-
-    def key(self, path: Path) -> Position:
-        return self.merged.root.key_place(path)
-
-    def first(self, first: Position, path: Path) -> str:
-        """What a message at `path` calls the place `first`."""
-        return first.seen_from(self.at(path))
+_MAX_ALIAS = 255
+"""IFALIASZ of linux/if.h, less the end of the string: the alias is where a bridge says which uplinks it took."""
 
 
 def resolve(model: FileModel, merged: Merged) -> Document:
     """The Document of `model`. Problems are added to `merged`; with any, the Document is not to be used."""
     subnets = [(own.network, name) for name, bridge in model.bridges.items() for own in bridge.addresses]
-    work = _Resolver(model, merged, subnets=subnets)
+    work = Resolver(model, merged, subnets=subnets)
     for name, bridge in model.bridges.items():
         check_bridge(work, name, bridge)
     check_subnets(work)
@@ -134,14 +58,13 @@ def resolve(model: FileModel, merged: Merged) -> Document:
     check_routes(work, bridges)
     check_sysctls(work)
     check_macs(work)
-    owner = model.name or _DEFAULT_OWNER
-    return Document(owner, bridges, tuple(merged.sources), not model.bridges, tuple(work.notes))
+    return Document(work.owner, bridges, tuple(merged.sources), not model.bridges, tuple(work.notes))
 
 
 # --- bridges ---------------------------------------------------------------------------------------------------------
 
 
-def check_bridge(work: _Resolver, name: str, bridge: BridgeModel) -> None:
+def check_bridge(work: Resolver, name: str, bridge: BridgeModel) -> None:
     """What a mode demands and forbids, and the bridge's addresses by themselves."""
     path: Path = ("bridges", name)
     if bridge.mode in ("nat", "routed") and not bridge.addresses:
@@ -156,6 +79,19 @@ def check_bridge(work: _Resolver, name: str, bridge: BridgeModel) -> None:
     for place, interface in enumerate(bridge.addresses):
         check_subnet(work, (*path, "addresses", place), interface)
     check_mtu(work, path, bridge.mtu, 6 in versions)
+    if bridge.uplinks:
+        check_alias(work, path, bridge)
+
+
+def check_alias(work: Resolver, path: Path, bridge: BridgeModel) -> None:
+    """Whether the bridge's alias, which lists its uplinks, has room for them."""
+    # Not at the top: all kinds come with it, and few files have uplinks.
+    from reconciler.kinds.marks import alias
+
+    size = len(alias(work.owner, tuple(bridge.uplinks)).encode())
+    if size > _MAX_ALIAS:
+        what = f"the uplinks of {path[-1]} take {size} bytes of its alias, where the kernel has room for {_MAX_ALIAS}"
+        work.problem((*path, "uplinks"), f"{what} (name fewer)")
 
 
 def _misplaced(name: str, bridge: BridgeModel) -> Iterator[tuple[str, str]]:
@@ -174,13 +110,13 @@ def _misplaced(name: str, bridge: BridgeModel) -> Iterator[tuple[str, str]]:
         yield "icc", f"{name} is bridged, and what passes at layer 2 is not ours to keep apart (remove `icc`)"
 
 
-def check_mtu(work: _Resolver, path: Path, mtu: int | None, has_ipv6: bool) -> None:
+def check_mtu(work: Resolver, path: Path, mtu: int | None, has_ipv6: bool) -> None:
     """IPv6 is switched off by the kernel on a link with less than 1280 (RFC 8200, section 5)."""
     if mtu is not None and has_ipv6 and mtu < _MIN_MTU_IPV6:
         work.problem((*path, "mtu"), f"an MTU of {mtu} is too small for IPv6 (write 1280 or more)")
 
 
-def check_subnet(work: _Resolver, path: Path, address: IPInterface) -> None:
+def check_subnet(work: Resolver, path: Path, address: IPInterface) -> None:
     """Whether a subnet can be a bridge's, and the address the bridge's own."""
     network = address.network
     what = _unusable(network)
@@ -229,7 +165,7 @@ class _Subnet(NamedTuple):
     path: Path
 
 
-def check_subnets(work: _Resolver) -> None:
+def check_subnets(work: Resolver) -> None:
     """No two bridges have subnets that overlap. In order, each needs to be held only against the one that reaches farthest."""
     found = [
         _Subnet(address.network, name, ("bridges", name, "addresses", place))
@@ -246,7 +182,7 @@ def check_subnets(work: _Resolver) -> None:
                 tell_overlap(work, farthest, one)
 
 
-def tell_overlap(work: _Resolver, one: _Subnet, other: _Subnet) -> None:
+def tell_overlap(work: Resolver, one: _Subnet, other: _Subnet) -> None:
     """Two addresses in one subnet of one bridge are no overlap; anything else is."""
     earlier, later = sorted((one, other), key=lambda subnet: work.at(subnet.path))
     where = work.first(work.at(earlier.path), later.path)
@@ -254,7 +190,7 @@ def tell_overlap(work: _Resolver, one: _Subnet, other: _Subnet) -> None:
     work.problem(later.path, f"{later.network} overlaps {earlier.network} of {earlier.bridge}, {where} ({own})")
 
 
-def check_host_links(work: _Resolver) -> None:
+def check_host_links(work: Resolver) -> None:
     """Interfaces of the host: each name once, as a bridge, an uplink or a TAP device."""
     seen: dict[str, Position] = {}
     for name, path, place, remedy in _host_links(work):
@@ -265,7 +201,7 @@ def check_host_links(work: _Resolver) -> None:
         seen.setdefault(name, place)
 
 
-def _host_links(work: _Resolver) -> Iterator[tuple[str, Path, Position, str]]:
+def _host_links(work: Resolver) -> Iterator[tuple[str, Path, Position, str]]:
     """(name, path, place, what to do if it is used twice), bridges first."""
     for name in work.model.bridges:
         path: Path = ("bridges", name)
@@ -292,7 +228,7 @@ _WAYS: dict[str, type[Netns] | type[Pid] | type[Docker] | type[Podman] | type[Ta
 }
 
 
-def resolve_attaches(work: _Resolver) -> None:
+def resolve_attaches(work: Resolver) -> None:
     """How each container is attached. One under two bridges says it once, or twice alike; a machine has a TAP device on each."""
     own = {inner.key: attach for inner in work.inners() if (attach := one_attach(work, inner))}
     shared: dict[str, tuple[Attach, Path]] = {}
@@ -309,7 +245,7 @@ def resolve_attaches(work: _Resolver) -> None:
         tell_other_way(work, inner, own.get(inner.key), attach, path)
 
 
-def tell_other_way(work: _Resolver, inner: _Inner, own: Attach | None, first: Attach, path: Path) -> None:
+def tell_other_way(work: Resolver, inner: Inner, own: Attach | None, first: Attach, path: Path) -> None:
     """One container is attached in one way."""
     both_taps = isinstance(own, Tap) and isinstance(first, Tap)
     if own is not None and own != first and not both_taps:
@@ -318,7 +254,7 @@ def tell_other_way(work: _Resolver, inner: _Inner, own: Attach | None, first: At
         work.problem(here, f"{inner.name} is attached in another way in {where} (one container is attached in one way)")
 
 
-def one_attach(work: _Resolver, inner: _Inner) -> Attach | None:
+def one_attach(work: Resolver, inner: Inner) -> Attach | None:
     """The one of five ways that is given, if `attach` is."""
     model: AttachModel | None = inner.container.attach
     if model is None:
@@ -335,7 +271,7 @@ def one_attach(work: _Resolver, inner: _Inner) -> Attach | None:
 _INSIDE = ("interface", "mac", "routes", "sysctls", "default_route")
 
 
-def check_taps(work: _Resolver) -> None:
+def check_taps(work: Resolver) -> None:
     """What is inside of a virtual machine is not ours to set."""
     for inner in work.inners():
         for key in _INSIDE if isinstance(work.attaches[inner.key], Tap) else ():
@@ -347,11 +283,11 @@ def check_taps(work: _Resolver) -> None:
 # --- addresses -------------------------------------------------------------------------------------------------------
 
 
-def take_addresses(work: _Resolver) -> None:
+def take_addresses(work: Resolver) -> None:
     """Notes which addresses are spoken for, and whether each is where it can be."""
     for name, bridge in work.model.bridges.items():
         for place, address in enumerate(bridge.addresses):
-            take(work, address.ip, _Taken(name, ("bridges", name, "addresses", place), True))
+            take(work, address.ip, Taken(name, ("bridges", name, "addresses", place), True))
     for inner in work.inners():
         for place, given in enumerate(inner.container.addresses or ()):
             path = (*inner.path, "addresses", place)
@@ -359,10 +295,10 @@ def take_addresses(work: _Resolver) -> None:
             if message:
                 work.problem(path, message)
             else:
-                take(work, given.ip, _Taken(inner.name, path, False))
+                take(work, given.ip, Taken(inner.name, path, False))
 
 
-def misplaced_address(work: _Resolver, inner: _Inner, given: ContainerAddress) -> str:
+def misplaced_address(work: Resolver, inner: Inner, given: ContainerAddress) -> str:
     """Why a container cannot have this address; empty if it can."""
     bridge, ip = inner.bridge_name, given.ip
     network = subnet_of(inner.bridge, ip)
@@ -375,7 +311,7 @@ def misplaced_address(work: _Resolver, inner: _Inner, given: ContainerAddress) -
     return ""
 
 
-def stray_address(work: _Resolver, inner: _Inner, given: ContainerAddress) -> str:
+def stray_address(work: Resolver, inner: Inner, given: ContainerAddress) -> str:
     """Why a container cannot have this address, which no subnet of its bridge contains."""
     bridge, ip = inner.bridge_name, given.ip
     what = _unusable(ip)
@@ -398,7 +334,7 @@ def subnet_of(bridge: BridgeModel, address: IPAddress) -> IPNetwork | None:
     return next((own.network for own in bridge.addresses if address in own.network), None)
 
 
-def take(work: _Resolver, address: IPAddress, by: _Taken) -> None:
+def take(work: Resolver, address: IPAddress, by: Taken) -> None:
     """One address, one place."""
     first = work.taken.setdefault(address, by)
     if first is not by:
@@ -409,7 +345,7 @@ def take(work: _Resolver, address: IPAddress, by: _Taken) -> None:
         work.problem(by.path, f"{address} {what} {where} (take another)")
 
 
-def check_host_ips(work: _Resolver) -> None:
+def check_host_ips(work: Resolver) -> None:
     """Ports are published on addresses of the host, and a container's is none."""
     for name, bridge in work.model.bridges.items():
         for key, addresses in (("host_ip", bridge.host_ip), ("snat", bridge.snat)):
@@ -421,14 +357,14 @@ def check_host_ips(work: _Resolver) -> None:
                 check_host_ip(work, port.host_ip, (*inner.path, "ports", place))
 
 
-def check_host_ip(work: _Resolver, address: IPAddress, path: Path) -> None:
+def check_host_ip(work: Resolver, address: IPAddress, path: Path) -> None:
     """Whether no container has the address."""
     taken = work.taken.get(address)
     if taken is not None and not taken.of_bridge:
         work.problem(path, f"{address} is the address of {taken.who}, not of the host (name one of the host's own)")
 
 
-def addresses_of(work: _Resolver, inner: _Inner) -> tuple[IPInterface, ...]:
+def addresses_of(work: Resolver, inner: Inner) -> tuple[IPInterface, ...]:
     """The container's addresses with their prefix lengths; picked if the file leaves them out."""
     given = inner.container.addresses
     if given is not None:
@@ -445,10 +381,10 @@ def _complete(bridge: BridgeModel, given: ContainerAddress) -> IPInterface:
     return with_length(given.ip, network.prefixlen if network else given.ip.max_prefixlen)
 
 
-def pick_addresses(work: _Resolver, inner: _Inner) -> Iterator[IPInterface]:
+def pick_addresses(work: Resolver, inner: Inner) -> Iterator[IPInterface]:
     """The lowest free address of the bridge's first subnet of each family."""
     for version in (4, 6):
-        gateway = _gateway(inner.bridge, version)
+        gateway = gateway_of(inner.bridge, version)
         if gateway is None:
             continue
         network = gateway.network
@@ -457,17 +393,13 @@ def pick_addresses(work: _Resolver, inner: _Inner) -> Iterator[IPInterface]:
             what = f"{network} of {inner.bridge_name} has no address left for {inner.name}"
             work.problem_of_key(inner.path, f"{what} (give the bridge a larger subnet)")
             continue
-        work.taken[free] = _Taken(inner.name, inner.path, False)
+        work.taken[free] = Taken(inner.name, inner.path, False)
         text = f"{inner.name} gets {free}, picked by its place in the file (write it down to keep it when the file changes)"
         work.notes.append(Note(work.key(inner.path), text))
         yield with_length(free, network.prefixlen)
 
 
-def _gateway(bridge: BridgeModel, version: int) -> IPInterface | None:
-    return next((address for address in bridge.addresses if address.version == version), None)
-
-
-def _lowest_free(work: _Resolver, network: IPNetwork) -> IPAddress | None:
+def _lowest_free(work: Resolver, network: IPNetwork) -> IPAddress | None:
     # Nothing is given back, so the search goes on where the last one ended.
     for offset in range(work.cursors.get(network, 0), network.num_addresses):
         address = network[offset]
@@ -481,9 +413,9 @@ def _lowest_free(work: _Resolver, network: IPNetwork) -> IPAddress | None:
 # --- interfaces and default routes -----------------------------------------------------------------------------------
 
 
-def name_interfaces(work: _Resolver) -> None:
+def name_interfaces(work: Resolver) -> None:
     """Names the interfaces inside: eth0 on a container's first bridge, eth1 on its second… Namespaces may be shared."""
-    used: dict[tuple[Attach, str], _Inner] = {}
+    used: dict[tuple[Attach, str], Inner] = {}
     counts: defaultdict[str, int] = defaultdict(int)
     for inner in work.inners():
         interface = inner.container.interface or f"eth{counts[inner.name]}"
@@ -499,7 +431,7 @@ def name_interfaces(work: _Resolver) -> None:
             work.problem_of_key(inner.path, f"{what} (give one of them another `interface`)")
 
 
-def choose_default_routes(work: _Resolver) -> None:
+def choose_default_routes(work: Resolver) -> None:
     """A namespace's default routes go by the interface that says so, else by the first one that has a gateway."""
     for inner in work.inners():
         if inner.container.default_route and not isinstance(work.attaches[inner.key], Tap):
@@ -509,7 +441,7 @@ def choose_default_routes(work: _Resolver) -> None:
             work.default_routes.setdefault(work.attaches[inner.key], inner.key)
 
 
-def take_default_route(work: _Resolver, inner: _Inner) -> None:
+def take_default_route(work: Resolver, inner: Inner) -> None:
     """The interface says that it has the default route."""
     path = (*inner.path, "default_route")
     why_not = _no_default_route(inner)
@@ -522,7 +454,7 @@ def take_default_route(work: _Resolver, inner: _Inner) -> None:
         work.problem(path, f"{inner.name} has its default route by {bridge} already, {where} (keep one)")
 
 
-def _no_default_route(inner: _Inner) -> str:
+def _no_default_route(inner: Inner) -> str:
     """Why there can be no default route by this bridge; empty if there can."""
     if inner.bridge.mode not in ("nat", "routed"):
         remedy = "write it below `routes`" if inner.bridge.mode == "bridged" else "remove `default_route`"
@@ -535,11 +467,11 @@ def _no_default_route(inner: _Inner) -> str:
 # --- putting together ------------------------------------------------------------------------------------------------
 
 
-def resolve_bridge(work: _Resolver, name: str, bridge: BridgeModel) -> Bridge:
+def resolve_bridge(work: Resolver, name: str, bridge: BridgeModel) -> Bridge:
     """The bridge with all that hangs on it."""
     path: Path = ("bridges", name)
     inners = (
-        _Inner(name, bridge, one, container, (*path, "containers", one)) for one, container in bridge.containers.items()
+        Inner(name, bridge, one, container, (*path, "containers", one)) for one, container in bridge.containers.items()
     )
     return Bridge(
         name=name,
@@ -557,7 +489,7 @@ def resolve_bridge(work: _Resolver, name: str, bridge: BridgeModel) -> Bridge:
     )
 
 
-def resolve_container(work: _Resolver, inner: _Inner) -> Container:
+def resolve_container(work: Resolver, inner: Inner) -> Container:
     """The container on this bridge."""
     container, attach = inner.container, work.attaches[inner.key]
     addresses = addresses_of(work, inner)
@@ -580,7 +512,7 @@ def resolve_container(work: _Resolver, inner: _Inner) -> Container:
     )
 
 
-def note_mtu(work: _Resolver, inner: _Inner) -> None:
+def note_mtu(work: Resolver, inner: Inner) -> None:
     """What is larger than the bridge's MTU is lost on the way to a neighbour, without a word (is_skb_forwardable())."""
     mtu, limit = inner.container.mtu, inner.bridge.mtu
     if mtu is not None and limit is not None and mtu > limit:
@@ -588,7 +520,7 @@ def note_mtu(work: _Resolver, inner: _Inner) -> None:
         work.notes.append(Note(work.at((*inner.path, "mtu")), f"{what}: what is larger is lost (lower it)"))
 
 
-def resolve_routes(work: _Resolver, inner: _Inner, addresses: tuple[IPInterface, ...]) -> Iterator[Route]:
+def resolve_routes(work: Resolver, inner: Inner, addresses: tuple[IPInterface, ...]) -> Iterator[Route]:
     """The container's own routes, each by a gateway that it can reach."""
     if isinstance(work.attaches[inner.key], Tap):
         return
@@ -619,7 +551,7 @@ def misplaced_route(route: RouteModel, addresses: tuple[IPInterface, ...]) -> st
     return ""
 
 
-def resolve_ports(work: _Resolver, inner: _Inner, addresses: tuple[IPInterface, ...]) -> Iterator[Port]:
+def resolve_ports(work: Resolver, inner: Inner, addresses: tuple[IPInterface, ...]) -> Iterator[Port]:
     """The published ports, with the bridge's host address where they name none."""
     why_not = _no_ports(inner, addresses)
     if why_not:
@@ -629,7 +561,7 @@ def resolve_ports(work: _Resolver, inner: _Inner, addresses: tuple[IPInterface, 
     versions: set[int] = {address.version for address in addresses}
     for place, port in enumerate(inner.container.ports):
         path = (*inner.path, "ports", place)
-        hosts = _hosts(port, inner.bridge, versions)
+        hosts = hosts_of(port, inner.bridge, versions)
         given = [port.host_ip] if port.host_ip else inner.bridge.host_ip
         if not hosts or (port.host_ip is not None and port.host_ip.version not in versions):
             address = given[0]
@@ -639,7 +571,7 @@ def resolve_ports(work: _Resolver, inner: _Inner, addresses: tuple[IPInterface, 
             yield Port(host, port.published, port.target, port.protocol, work.at(path))
 
 
-def _no_ports(inner: _Inner, addresses: tuple[IPInterface, ...]) -> str:
+def _no_ports(inner: Inner, addresses: tuple[IPInterface, ...]) -> str:
     """Why no port of a container can be published; empty if one can."""
     bridge, mode = inner.bridge_name, inner.bridge.mode
     if mode == "isolated":
@@ -649,140 +581,3 @@ def _no_ports(inner: _Inner, addresses: tuple[IPInterface, ...]) -> str:
     if not addresses:
         return f"{inner.name} has no address for its ports to lead to (give it `addresses`)"
     return ""
-
-
-def _hosts(port: PortText, bridge: BridgeModel, versions: set[int]) -> list[IPAddress | None]:
-    """The host's addresses that a port is published on; None is every one."""
-    if port.host_ip is None and bridge.host_ip:
-        return [address for address in bridge.host_ip if address.version in versions]
-    return [port.host_ip]
-
-
-# --- claims ----------------------------------------------------------------------------------------------------------
-
-
-class _Claim(NamedTuple):
-    """A range of ports of one protocol on one host address (None: all of the family)."""
-
-    first: int
-    last: int
-    position: Position
-    path: Path
-    container: str
-    host_ip: IPAddress | None
-
-
-def check_claims(work: _Resolver, bridges: tuple[Bridge, ...]) -> None:
-    """No two claims on one host address, port and protocol; a claim on all addresses is one on each."""
-    claims: defaultdict[tuple[str, int], list[_Claim]] = defaultdict(list)
-    for bridge in bridges:
-        for container in bridge.containers:
-            for port, path in zip(container.ports, _port_paths(work, bridge, container), strict=True):
-                for version in _versions(port, container):
-                    host = None if port.host_ip is None or port.host_ip.is_unspecified else port.host_ip
-                    claim = _Claim(*port.published, port.position, path, container.name, host)
-                    claims[port.protocol, version].append(claim)
-    for (protocol, _), found in claims.items():
-        for one, other in _collisions(found):
-            earlier, later = sorted((one, other), key=lambda claim: claim.position)
-            work.problem(later.path, _collision(earlier, later, protocol))
-
-
-def _port_paths(work: _Resolver, bridge: Bridge, container: Container) -> Iterator[Path]:
-    """The path of each of the container's ports: one in the file can be several, on several host addresses."""
-    model = work.model.bridges[bridge.name]
-    versions: set[int] = {address.version for address in container.addresses}
-    for place, port in enumerate(model.containers[container.name].ports if container.ports else ()):
-        path: Path = ("bridges", bridge.name, "containers", container.name, "ports", place)
-        yield from [path] * len(_hosts(port, model, versions))
-
-
-def _versions(port: Port, container: Container) -> set[int]:
-    return {address.version for address in container.addresses} if port.host_ip is None else {port.host_ip.version}
-
-
-def _collisions(claims: list[_Claim]) -> Iterator[tuple[_Claim, _Claim]]:
-    """Pairs that overlap: for each claim one before it, if there is one.
-
-    By their first port, a claim overlaps some earlier one if it overlaps the one that reaches farthest: of its own address,
-    and of all addresses; one on all addresses, of any.
-    """
-    farthest: dict[IPAddress | None, _Claim] = {}
-    of_any: _Claim | None = None
-    for claim in sorted(claims, key=lambda claim: claim[:3]):
-        rivals = (farthest.get(claim.host_ip), farthest.get(None) if claim.host_ip else of_any)
-        for rival in rivals:
-            if rival is not None and rival.last >= claim.first:
-                yield rival, claim
-        if rivals[0] is None or claim.last > rivals[0].last:
-            farthest[claim.host_ip] = claim
-        if of_any is None or claim.last > of_any.last:
-            of_any = claim
-
-
-def _collision(earlier: _Claim, later: _Claim, protocol: str) -> str:
-    first, last = max(earlier.first, later.first), min(earlier.last, later.last)
-    ports = str(first) if first == last else f"{first}-{last}"
-    host = later.host_ip or earlier.host_ip
-    on = f" on {host}" if host else ""
-    where = earlier.position.seen_from(later.position)
-    what = f"the host's port {ports}/{protocol}{on} is published by {earlier.container} already, {where}"
-    return f"{what} (publish one of them on another port or address)"
-
-
-# --- what namespaces and bridges have once ---------------------------------------------------------------------------
-
-
-def check_routes(work: _Resolver, bridges: tuple[Bridge, ...]) -> None:
-    """A namespace has one route to a destination of one metric, whichever of its interfaces it goes by."""
-    seen: dict[tuple[Attach, IPNetwork, int], Position] = {}
-    for bridge in bridges:
-        for container in bridge.containers:
-            for place, route in enumerate(container.routes):
-                path: Path = ("bridges", bridge.name, "containers", container.name, "routes", place)
-                metric = route.metric or _default_metric(route.to.version)
-                first = seen.setdefault((container.attach, route.to, metric), route.position)
-                if first is not route.position:
-                    where = first.seen_from(route.position)
-                    work.problem(path, f"there is a route to {route.to} of this metric already, {where} (keep one)")
-                elif route.to.prefixlen == 0 and metric == _default_metric(route.to.version):
-                    check_default_route(work, container, route, path)
-
-
-def _default_metric(version: int) -> int:
-    return _DEFAULT_METRIC_IPV6 if version == 6 else 0
-
-
-def check_default_route(work: _Resolver, container: Container, route: Route, path: Path) -> None:
-    """Whether the route is another one than the bridge's gateway makes."""
-    if container.attach not in work.default_routes:
-        return
-    bridge, name = work.default_routes[container.attach]
-    gateway = _gateway(work.model.bridges[bridge], route.to.version)
-    if gateway is not None:
-        what = f"{route.to} goes by the gateway {gateway.ip} of {bridge} already"
-        work.problem(path, f"{what} (give this a metric, or {name} at {bridge} `default_route: false`)")
-
-
-def check_sysctls(work: _Resolver) -> None:
-    """A namespace has one value of each setting."""
-    seen: dict[tuple[Attach, str], tuple[str, Path]] = {}
-    for inner in work.inners():
-        for name, value in inner.container.sysctls.items():
-            path = (*inner.path, "sysctls", name)
-            first, where = seen.setdefault((work.attaches[inner.key], name), (value, path))
-            if first != value:
-                place = work.first(work.at(where), path)
-                work.problem(path, f"{name} is {first} in the same namespace already, {place} (give it one value)")
-
-
-def check_macs(work: _Resolver) -> None:
-    """No two interfaces at one bridge have the same MAC."""
-    for name, bridge in work.model.bridges.items():
-        seen: dict[str, Position] = {}
-        given: list[tuple[str | None, Path]] = [(bridge.mac, ("bridges", name, "mac"))]
-        given += [(inner.mac, ("bridges", name, "containers", one, "mac")) for one, inner in bridge.containers.items()]
-        for mac, path in given:
-            if mac is not None and seen.setdefault(mac, work.at(path)) != work.at(path):
-                where = work.first(seen[mac], path)
-                work.problem(path, f"the MAC {mac} is at {name} already, {where} (give each its own)")

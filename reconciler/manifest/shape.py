@@ -10,20 +10,9 @@ from pydantic_core import ErrorDetails
 
 from reconciler.manifest import yaml
 from reconciler.manifest.files import Merged
-from reconciler.manifest.model import (
-    AttachModel,
-    BridgeModel,
-    ContainerModel,
-    FileModel,
-    PortModel,
-    RouteModel,
-    called,
-    container_name,
-    did_you_mean,
-    link_name,
-    nearest,
-)
+from reconciler.manifest.model import AttachModel, BridgeModel, ContainerModel, FileModel, PortModel, RouteModel
 from reconciler.manifest.position import Problem, quoted
+from reconciler.manifest.values import as_container, as_link, called, did_you_mean, nearest
 
 _PRUNINGS = 8
 """A value left out can show what is wrong around it only once or twice; more means that we go in circles."""
@@ -62,9 +51,9 @@ def _misnamed(merged: Merged) -> set[yaml.Path]:
 
     bridges = merged.root.child("bridges")
     for name, bridge in _items(bridges):
-        check(("bridges", name), link_name)
+        check(("bridges", name), as_link)
         for inner, _ in _items(bridge.child("containers")):
-            check(("bridges", name, "containers", inner), container_name)
+            check(("bridges", name, "containers", inner), as_container)
     return found
 
 

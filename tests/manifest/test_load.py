@@ -128,6 +128,21 @@ def test_the_examples_are_right(path: Path) -> None:
     assert document.notes == ()
 
 
+def test_keys_for_what_aliases_repeat_are_passed_over() -> None:
+    text = "version: 1\nx-base: &base {addresses: [10.88.0.1/24]}\nbridges:\n  br-web: {<<: *base}\n"
+    (bridge,) = loads(text).bridges
+    assert bridge.addresses == (ip_interface("10.88.0.1/24"),)
+    node, _ = own_yaml.read(text, "f.yaml")
+    assert node is not None
+    jsonschema.Draft202012Validator(manifest.json_schema()).validate(node.plain())
+
+
+def test_a_key_in_a_merged_mapping_may_be_merged_itself() -> None:
+    text = "version: 1\nx-a: &a {mtu: 1400}\nx-b: &b {<<: *a, mode: bridged}\nbridges:\n  br: {<<: *b}\n"
+    (bridge,) = loads(text).bridges
+    assert (bridge.mtu, bridge.mode) == (1400, Mode.BRIDGED)
+
+
 # --- bridges ---------------------------------------------------------------------------------------------------------
 
 

@@ -360,13 +360,14 @@ def test_isolated_containers_have_no_way_out_not_even_to_the_host(net: Net) -> N
     net.silent(probes)
 
 
-def test_the_host_reaches_its_containers(net: Net) -> None:
+def test_the_host_reaches_its_containers_and_itself(net: Net) -> None:
     def cells(ip: Family, ask: Ask) -> Cells:
         yield ask(net.world.host, ip.at(91, 10), 80), reached("iso", ip.at(91, 1))
         yield ask(net.world.host, ip.at(88, 10), 80), reached("web", ip.at(88, 1))
         yield ask(net.world.host, ip.at(90, 11), 443), reached("priv", ip.at(90, 1))
         yield ask(net.world.host, ip.vm1, 80), reached("vm1", ip.on_office)
         yield ping(net.world.host, ip.at(91, 10)), PONG
+        yield ask(net.world.host, ip.at(88, 1), 22), reached("host", ip.at(88, 1))
 
     net.hold(cells)
 

@@ -76,6 +76,17 @@ def test_translation_by_others_goes_on_beside_ours(site: Site, world: World) -> 
     assert world.lan.probe("tcp", "10.99.0.1", 9999) == reached("host", "10.99.0.2")
 
 
+@pytest.mark.parametrize("mode", ["nat", "routed"])
+def test_a_container_is_reached_by_what_others_translate_to_it(site: Site, world: World, mode: str) -> None:
+    """Whoever writes such a rule on this host publishes the port, too."""
+    world.host.nft(
+        "table ip theirs { chain c { type nat hook prerouting priority -101; tcp dport 9999 dnat to 10.88.0.10:7777; }; }"
+    )
+    site.apply(SITE.replace("  br-a:\n", f"  br-a:\n    mode: {mode}\n"))
+    site.container("web").serve("tcp", "0.0.0.0", 7777)
+    assert mismatches([(Probe(world.lan, "tcp", "10.99.0.1", 9999), reached("web", "10.99.0.2"))]) == []
+
+
 def test_links_of_others_stay_also_as_ports_of_our_bridge(serving: Site, world: World) -> None:
     world.host.ip(
         "link add theirs0 type bridge",

@@ -120,14 +120,18 @@ def test_a_range_of_20000_ports_is_one_element_and_each_number_leads_to_its_like
     assert mismatches(expected) == []
 
 
+@FAMILIES
 @PROTOCOLS
-def test_a_range_on_one_host_address_is_for_that_alone(site: Site, world: World, protocol: Protocol) -> None:
-    site.apply(bridge(web(f"10.99.0.4:7000-7010:7000-7010/{protocol}")))
-    assert site.elements("by_address_range4") == 1
-    site.container("web").serve(protocol, "0.0.0.0", 7005)
+def test_a_range_on_one_host_address_is_for_that_alone(
+    site: Site, world: World, protocol: Protocol, family: int
+) -> None:
+    address = ("10.99.0.4", "[fd99::4]")[family]
+    site.apply(bridge(web(f"{address}:7000-7010:7000-7010/{protocol}")))
+    assert site.elements(f"by_address_range{(4, 6)[family]}") == 1
+    site.container("web").serve(protocol, ANY[family], 7005)
     expected = [
-        (Probe(world.lan, protocol, "10.99.0.4", 7005), reached("web", "10.99.0.2")),
-        (Probe(world.lan, protocol, "10.99.0.1", 7005), REFUSED),
+        (Probe(world.lan, protocol, SECOND[family], 7005), reached("web", LAN[family])),
+        (Probe(world.lan, protocol, HOST[family], 7005), REFUSED),
     ]
     assert mismatches(expected) == []
 

@@ -1,0 +1,149 @@
+"""What can be claimed once: host ports, and in a namespace or on a bridge routes, settings and MACs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from reconciler.core.messages import IPAddress, IPNetwork
+from reconciler.manifest.document import (
+    Attach,
+    Bridge,
+    Container,
+    Port,
+    Route,
+)
+from reconciler.manifest.position import Position
+from reconciler.manifest.work import Resolver, gateway_of, hosts_of
+from reconciler.manifest.yaml import Path
+
+_DEFAULT_METRIC_IPV6 = 1024
+"""IP6_RT_PRIO_USER of linux/ipv6_route.h: what a route of IPv6 has that names no metric. IPv4's is 0."""
+
+
+class _Claim(NamedTuple):
+    """A range of ports of one protocol on one host address (None: all of the family)."""
+
+    first: int
+    last: int
+    position: Position
+    path: Path
+    container: str
+    host_ip: IPAddress | None
+
+
+def check_claims(work: Resolver, bridges: tuple[Bridge, ...]) -> None:
+    """No two claims on one host address, port and protocol; a claim on all addresses is one on each."""
+    claims: defaultdict[tuple[str, int], list[_Claim]] = defaultdict(list)
+    for bridge in bridges:
+        for container in bridge.containers:
+            for port, path in zip(container.ports, _port_paths(work, bridge, container), strict=True):
+                for version in _versions(port, container):
+                    host = None if port.host_ip is None or port.host_ip.is_unspecified else port.host_ip
+                    claim = _Claim(*port.published, port.position, path, container.name, host)
+                    claims[port.protocol, version].append(claim)
+    for (protocol, _), found in claims.items():
+        for one, other in _collisions(found):
+            earlier, later = sorted((one, other), key=lambda claim: claim.position)
+            work.problem(later.path, _collision(earlier, later, protocol))
+
+
+def _port_paths(work: Resolver, bridge: Bridge, container: Container) -> Iterator[Path]:
+    """The path of each of the container's ports: one in the file can be several, on several host addresses."""
+    model = work.model.bridges[bridge.name]
+    versions: set[int] = {address.version for address in container.addresses}
+    for place, port in enumerate(model.containers[container.name].ports if container.ports else ()):
+        path: Path = ("bridges", bridge.name, "containers", container.name, "ports", place)
+        yield from [path] * len(hosts_of(port, model, versions))
+
+
+def _versions(port: Port, container: Container) -> set[int]:
+    return {address.version for address in container.addresses} if port.host_ip is None else {port.host_ip.version}
+
+
+def _collisions(claims: list[_Claim]) -> Iterator[tuple[_Claim, _Claim]]:
+    """Pairs that overlap: for each claim one before it, if there is one.
+
+    By their first port, a claim overlaps some earlier one if it overlaps the one that reaches farthest: of its own address,
+    and of all addresses; one on all addresses, of any.
+    """
+    farthest: dict[IPAddress | None, _Claim] = {}
+    of_any: _Claim | None = None
+    for claim in sorted(claims, key=lambda claim: claim[:3]):
+        rivals = (farthest.get(claim.host_ip), farthest.get(None) if claim.host_ip else of_any)
+        for rival in rivals:
+            if rival is not None and rival.last >= claim.first:
+                yield rival, claim
+        if rivals[0] is None or claim.last > rivals[0].last:
+            farthest[claim.host_ip] = claim
+        if of_any is None or claim.last > of_any.last:
+            of_any = claim
+
+
+def _collision(earlier: _Claim, later: _Claim, protocol: str) -> str:
+    first, last = max(earlier.first, later.first), min(earlier.last, later.last)
+    ports = str(first) if first == last else f"{first}-{last}"
+    host = later.host_ip or earlier.host_ip
+    on = f" on {host}" if host else ""
+    where = earlier.position.seen_from(later.position)
+    what = f"the host's port {ports}/{protocol}{on} is published by {earlier.container} already, {where}"
+    return f"{what} (publish one of them on another port or address)"
+
+
+# --- what namespaces and bridges have once ---------------------------------------------------------------------------
+
+
+def check_routes(work: Resolver, bridges: tuple[Bridge, ...]) -> None:
+    """A namespace has one route to a destination of one metric, whichever of its interfaces it goes by."""
+    seen: dict[tuple[Attach, IPNetwork, int], Position] = {}
+    for bridge in bridges:
+        for container in bridge.containers:
+            for place, route in enumerate(container.routes):
+                path: Path = ("bridges", bridge.name, "containers", container.name, "routes", place)
+                metric = route.metric or _default_metric(route.to.version)
+                first = seen.setdefault((container.attach, route.to, metric), route.position)
+                if first is not route.position:
+                    where = first.seen_from(route.position)
+                    work.problem(path, f"there is a route to {route.to} of this metric already, {where} (keep one)")
+                elif route.to.prefixlen == 0 and metric == _default_metric(route.to.version):
+                    check_default_route(work, container, route, path)
+
+
+def _default_metric(version: int) -> int:
+    return _DEFAULT_METRIC_IPV6 if version == 6 else 0
+
+
+def check_default_route(work: Resolver, container: Container, route: Route, path: Path) -> None:
+    """Whether the route is another one than the bridge's gateway makes."""
+    if container.attach not in work.default_routes:
+        return
+    bridge, name = work.default_routes[container.attach]
+    gateway = gateway_of(work.model.bridges[bridge], route.to.version)
+    if gateway is not None:
+        what = f"{route.to} goes by the gateway {gateway.ip} of {bridge} already"
+        work.problem(path, f"{what} (give this a metric, or {name} at {bridge} `default_route: false`)")
+
+
+def check_sysctls(work: Resolver) -> None:
+    """A namespace has one value of each setting."""
+    seen: dict[tuple[Attach, str], tuple[str, Path]] = {}
+    for inner in work.inners():
+        for name, value in inner.container.sysctls.items():
+            path = (*inner.path, "sysctls", name)
+            first, where = seen.setdefault((work.attaches[inner.key], name), (value, path))
+            if first != value:
+                place = work.first(work.at(where), path)
+                work.problem(path, f"{name} is {first} in the same namespace already, {place} (give it one value)")
+
+
+def check_macs(work: Resolver) -> None:
+    """No two interfaces at one bridge have the same MAC."""
+    for name, bridge in work.model.bridges.items():
+        seen: dict[str, Position] = {}
+        given: list[tuple[str | None, Path]] = [(bridge.mac, ("bridges", name, "mac"))]
+        given += [(inner.mac, ("bridges", name, "containers", one, "mac")) for one, inner in bridge.containers.items()]
+        for mac, path in given:
+            if mac is not None and seen.setdefault(mac, work.at(path)) != work.at(path):
+                where = work.first(seen[mac], path)
+                work.problem(path, f"the MAC {mac} is at {name} already, {where} (give each its own)")

@@ -1,0 +1,104 @@
+"""What the checks that hold values together share: the model, its places, and what is known so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from reconciler.core.messages import IPAddress, IPInterface, IPNetwork
+from reconciler.manifest.document import (
+    Attach,
+    Note,
+)
+from reconciler.manifest.files import Merged
+from reconciler.manifest.model import BridgeModel, ContainerModel, FileModel
+from reconciler.manifest.position import Position, Problem
+from reconciler.manifest.values import PortText
+from reconciler.manifest.yaml import Path
+
+_DEFAULT_OWNER = "default"
+
+
+class Inner(NamedTuple):
+    """A container on one bridge, and where it stands."""
+
+    bridge_name: str
+    bridge: BridgeModel
+    name: str
+    container: ContainerModel
+    path: Path
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.bridge_name, self.name
+
+
+class Taken(NamedTuple):
+    """An address in use: whose, and where that is said."""
+
+    who: str
+    path: Path
+    of_bridge: bool
+
+
+@dataclass(slots=True)
+class Resolver:
+    """The work under way: the model, places, problems, and what is known so far."""
+
+    model: FileModel
+    merged: Merged
+    notes: list[Note] = field(default_factory=list)
+    told: set[Path] = field(default_factory=set)
+    subnets: list[tuple[IPNetwork, str]] = field(default_factory=list)
+    """All bridges' subnets, with the bridges' names."""
+    taken: dict[IPAddress, Taken] = field(default_factory=dict)
+    cursors: dict[IPNetwork, int] = field(default_factory=dict)
+    """Below this offset nothing is free."""
+    attaches: dict[tuple[str, str], Attach] = field(default_factory=dict)
+    interfaces: dict[tuple[str, str], str] = field(default_factory=dict)
+    default_routes: dict[Attach, tuple[str, str]] = field(default_factory=dict)
+    """Namespace → (bridge, container) of the interface that its default routes go by."""
+
+    @property
+    def owner(self) -> str:
+        return self.model.name or _DEFAULT_OWNER
+
+    def inners(self) -> Iterator[Inner]:
+        """Every container on every bridge, in the order of the file."""
+        for bridge_name, bridge in self.model.bridges.items():
+            for name, container in bridge.containers.items():
+                yield Inner(bridge_name, bridge, name, container, ("bridges", bridge_name, "containers", name))
+
+    def problem(self, path: Path, message: str) -> None:
+        """Notes what is wrong with the value at `path`."""
+        if path not in self.told and not self.merged.is_blemished(path):
+            self.told.add(path)
+            self.merged.problems.append(Problem(self.at(path), message))
+
+    def problem_of_key(self, path: Path, message: str) -> None:
+        """Notes what is wrong about there being something at `path`."""
+        if not self.merged.is_blemished(path):
+            self.merged.problems.append(Problem(self.key(path), message))
+
+    def at(self, path: Path) -> Position:
+        return self.merged.root.place(path)
+
+    def key(self, path: Path) -> Position:
+        return self.merged.root.key_place(path)
+
+    def first(self, first: Position, path: Path) -> str:
+        """What a message at `path` calls the place `first`."""
+        return first.seen_from(self.at(path))
+
+
+def gateway_of(bridge: BridgeModel, version: int) -> IPInterface | None:
+    """The bridge's first address of IP version 4 or 6, which is its containers' gateway."""
+    return next((address for address in bridge.addresses if address.version == version), None)
+
+
+def hosts_of(port: PortText, bridge: BridgeModel, versions: set[int]) -> list[IPAddress | None]:
+    """The host's addresses that a port is published on; None is every one."""
+    if port.host_ip is None and bridge.host_ip:
+        return [address for address in bridge.host_ip if address.version in versions]
+    return [port.host_ip]
