@@ -16,11 +16,15 @@ from reconciler.kernel.live import LiveKernel
 from reconciler.lower import lower
 from reconciler.manifest import Document, load
 from reconciler.scratch import enter
+from tests.support.tun import needs_tun
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
 MODELINE = "# yaml-language-server: $schema=../docs/schema.json"
 
-pytestmark = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+_CASES = [
+    pytest.param(path, marks=[needs_tun] if "{tap:" in path.read_text() else [], id=path.stem) for path in EXAMPLES
+]
+pytestmark = pytest.mark.parametrize("path", _CASES)
 
 
 @pytest.fixture

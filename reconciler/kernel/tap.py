@@ -17,13 +17,21 @@ _IFF_TAP, _IFF_NO_PI, _IFF_TUN_EXCL = 0x2, 0x1000, 0x8000
 _IFLA_ADDRESS, _IFLA_IFALIAS = 1, 20
 
 
+def _open() -> int:
+    try:
+        return os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+    except PermissionError as error:
+        advice = "this user may not open /dev/net/tun (run with sudo, or open it to all as most systems do: chmod 666)"
+        raise OSError(error.errno, advice) from error
+
+
 def create(meter: Meter, name: str, alias: str, mac: str | None) -> None:
     """Make one in the calling thread's namespace. Raises OSError: EEXIST if there is a link of that name.
 
     It gets its mark before it becomes persistent: one that we die over is gone with us.
     """
     meter.write("TUNSETIFF")
-    tun = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+    tun = _open()
     try:
         encoded = os.fsencode(name)
         if not 0 < len(encoded) < 16:

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from tests.cli.host import ROOT, WEB, WITHOUT_WEB, Host
+from tests.support.tun import needs_tun
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 SECOND = """\
@@ -267,6 +268,7 @@ def test_a_namespace_made_by_others_is_used_and_stays(host: Host) -> None:
 BRIDGED = "version: 1\nbridges:\n  br0:\n    mode: bridged\n    uplinks: [eth1]\n    containers:\n      vm: {attach: {tap: vnet0}}\n"
 
 
+@needs_tun
 def test_an_uplink_is_taken_and_given_back(host: Host) -> None:
     host.run(
         "ip link add eth1 up type veth peer name cable; ip link set cable up; ip link set eth1 alias 'their words'"

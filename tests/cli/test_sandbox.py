@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.host import ROOT, WEB, Host, absent_pid, environment, until
+from tests.support.tun import needs_tun
 
 
 def test_the_command_runs_in_the_applied_sandbox_and_stdout_is_its_own(host: Host) -> None:
@@ -72,6 +73,7 @@ def test_standard_input_is_refused(host: Host) -> None:
     assert "the sandbox needs a file" in answer.err
 
 
+@needs_tun
 def test_uplinks_and_host_addresses_of_the_file_are_there(host: Host) -> None:
     for name in ("kvm", "ranges"):
         answer = host.child(

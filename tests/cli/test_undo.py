@@ -11,6 +11,7 @@ import pytest
 from reconciler.core.messages import Failure, Outcome, Request
 from reconciler.kernel.live import LiveKernel
 from tests.cli.host import WEB, WITHOUT_WEB, Host
+from tests.support.tun import needs_tun
 
 DUAL = """\
 version: 1
@@ -36,6 +37,7 @@ UPLINK = "ip link add eth1 up type veth peer name cable; ip link set cable up"
 # --- steps that the kernel refuses -----------------------------------------------------------------------------------
 
 
+@needs_tun
 def test_a_refused_uplink_is_named_with_its_line_and_all_is_as_before(host: Host) -> None:
     host.run("ip link add br-theirs up type bridge")
     before = host.state()
@@ -104,6 +106,7 @@ PLANS = {
 }
 
 
+@needs_tun
 @pytest.mark.parametrize(("old", "new"), PLANS.values(), ids=PLANS)
 def test_a_fault_at_any_request_is_undone(host: Host, monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
     host.run(UPLINK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_interface, ip_network
@@ -24,6 +23,7 @@ from reconciler.kernel.live import LiveKernel
 from reconciler.kernel.netlink import BATCH, Answer, Message, Socket
 from reconciler.kinds.links import dress_new_link
 from tests.kernel.requests import MARK, address, bridge, change, delete, do, look, port, route, veth
+from tests.support.tun import needs_tun
 
 
 def link(snapshot: Snapshot, name: str, namespace: str = "") -> LinkRecord:
@@ -178,7 +178,7 @@ def test_routes_of_other_tables_and_without_a_link_are_told_apart(kernel: LiveKe
     assert ip_network("198.51.100.1/32") not in found
 
 
-@pytest.mark.skipif(not os.access("/dev/net/tun", os.R_OK | os.W_OK), reason="/dev/net/tun cannot be opened")
+@needs_tun
 def test_a_tap_persists_with_its_mark_and_mac(kernel: LiveKernel) -> None:
     do(kernel, CreateNamespace("vm", MARK))
     do(kernel, CreateTap("", "tap0", MARK, "02:00:00:00:00:09"), CreateTap("vm", "tap1", MARK))

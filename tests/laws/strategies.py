@@ -10,6 +10,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.support.tun import HAVE_TUN
+
 BRIDGES = ("br-web", "br.1", "tcp")
 """Names with a dot, and one that is a keyword of nft, are names like any other."""
 CONTAINERS = ("web", "db", "x.y")
@@ -55,7 +57,7 @@ def documents(draw: st.DrawFn, owner: str = "default", *, processes: bool = True
             inner: draw(_containers(BRIDGES.index(name), bridge, next(hosts), ports)) | attach[inner]
             for inner in inside
         }
-        if draw(st.booleans()) and (machine := next(machines, None)):
+        if HAVE_TUN and draw(st.booleans()) and (machine := next(machines, None)):
             container = draw(_containers(BRIDGES.index(name), bridge, next(hosts), ports, machine=True))
             containers[machine] = container | {"attach": {"tap": f"tap-{machine}"}}
         if containers:

@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from reconciler.core.messages import (
     HOST,
@@ -34,6 +34,7 @@ from reconciler.kernel.live import LiveKernel
 from reconciler.kernel.model import ModelKernel
 from reconciler.kinds import decode
 from tests.laws.wiping import DEFAULTS, wipe
+from tests.support.tun import HAVE_TUN
 
 SCOPE = Scope(
     sysctls=frozenset(
@@ -195,6 +196,7 @@ class BothKernels(RuleBasedStateMachine):
             IFLA_LINKINFO=info,
         )
 
+    @precondition(lambda _: HAVE_TUN)
     @rule(name=links, mac=macs)
     def make_tap(self, name: str, mac: str) -> None:
         self.do(CreateTap(HOST, name, "reconciler:default", mac))
