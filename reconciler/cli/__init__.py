@@ -6,6 +6,7 @@ and returns the exit code. They are found in `parser.COMMANDS`.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     # pydantic would look through all installed packages for plugins, at every start (19 ms).
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # A run makes many small values and soon ends: to look for circles among them all the time costs a tenth of it.
+    gc.set_threshold(100_000)
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
         code: int = arguments.run(arguments)
