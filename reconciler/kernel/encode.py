@@ -1,25 +1,15 @@
-"""Netlink requests as bytes.
-
-Names, numbers and types of attributes are pyroute2's: its message classes are read as a schema, once per
-class, and the bytes are packed here. Its own encode() gives the same bytes (tests/kernel/test_encode.py) at
-some ten times the price: it makes an object per attribute. Importing pyroute2 takes 0.15 s, so this module
-is imported when something is to be written and not before.
-"""
+"""Netlink requests as bytes, by the grammar of reconciler.kernel.grammar and, for what is not in there, of pyroute2."""
 
 from __future__ import annotations
 
-import functools
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any, TypeAlias
 
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
-
 from reconciler.core.messages import Attributes, Index, NamespaceFd, Netlink, Value
 from reconciler.kernel import wire
+from reconciler.kernel.grammar import GRAMMARS, Grammar, Nested
 from reconciler.kernel.netlink import Message
 
 Resolve: TypeAlias = Callable[[Index | NamespaceFd], int]
@@ -29,15 +19,14 @@ Pack: TypeAlias = Callable[[Any], bytes]
 
 _NAMES = (Index, NamespaceFd)
 _TYPES = {
-    "RTM_NEWLINK": (16, ifinfmsg),
-    "RTM_DELLINK": (17, ifinfmsg),
-    "RTM_SETLINK": (19, ifinfmsg),
-    "RTM_NEWADDR": (20, ifaddrmsg),
-    "RTM_DELADDR": (21, ifaddrmsg),
-    "RTM_NEWROUTE": (24, rtmsg),
-    "RTM_DELROUTE": (25, rtmsg),
+    "RTM_NEWLINK": 16,
+    "RTM_DELLINK": 17,
+    "RTM_SETLINK": 19,
+    "RTM_NEWADDR": 20,
+    "RTM_DELADDR": 21,
+    "RTM_NEWROUTE": 24,
+    "RTM_DELROUTE": 25,
 }
-_PYROUTE2_NAMES = {"ifi_type": "type"}
 
 
 def _text(value: str | bytes) -> bytes:
@@ -76,16 +65,28 @@ def encode(request: Netlink, resolve: Resolve) -> Message:
 
     KeyError or TypeError: the request is none that can be encoded, which is our mistake.
     """
-    kind, message_class = _TYPES[request.type]
+    kind = _TYPES[request.type]
     flags = wire.NLM_F_ACK
     for flag in request.flags:
         flags |= wire.MODIFIERS[flag]
-    fields, attributes = request.header, request.attributes
-    if message_class is ifinfmsg:
-        fields, attributes = _by_name(request)
+    about = request.type[len("RTM_NEW") :]
+    fields, attributes = _by_name(request) if about == "LINK" else (request.header, request.attributes)
     header = {name: resolve(value) if isinstance(value, _NAMES) else value for name, value in fields}
-    body = _header(message_class, header) + _attributes(message_class, attributes, resolve)
+    try:
+        body = _body(GRAMMARS[about], header, attributes, resolve)
+    except _Unknown:
+        body = _body(_all_of_rtnetlink()[about], header, attributes, resolve)
     return Message(kind, flags, body)
+
+
+class _Unknown(KeyError):
+    """The grammar at hand has no such attribute."""
+
+
+def _all_of_rtnetlink() -> Mapping[str, Grammar]:
+    from reconciler.kernel import grammar_of_pyroute2
+
+    return grammar_of_pyroute2.GRAMMARS
 
 
 def _by_name(request: Netlink) -> tuple[tuple[tuple[str, Value], ...], Attributes]:
@@ -101,77 +102,53 @@ def _by_name(request: Netlink) -> tuple[tuple[tuple[str, Value], ...], Attribute
     return header, Attributes((("IFLA_IFNAME", index.name), *request.attributes.items))
 
 
-def _attributes(message_class: Any, attributes: Attributes, resolve: Resolve) -> bytes:
-    schema = _schema(message_class)
-    return b"".join([_attribute(*schema[name], name, value, resolve, attributes) for name, value in attributes.items])
+def _body(grammar: Grammar, fields: Mapping[str, Any], attributes: Attributes, resolve: Resolve) -> bytes:
+    pieces = [_header(grammar.header, grammar.fields, fields)]
+    for name, value in attributes.items:
+        found = grammar.attributes.get(name)
+        if found is None:
+            raise _Unknown(name)
+        number, form = found
+        if isinstance(value, Attributes):
+            payload = _nested(name, form, value, attributes, resolve)
+        else:
+            payload = _plain(name, form, resolve(value) if isinstance(value, _NAMES) else value)
+        pieces.append(wire.attribute(number, payload))
+    return b"".join(pieces)
 
 
-def _attribute(
-    number: int, pack: Pack | None, nested: Any, name: str, value: Value, resolve: Resolve, among: Attributes
-) -> bytes:
-    if isinstance(value, Attributes):
-        inner = nested(among) if nested else None
-        if inner is None:
-            raise TypeError(f"{name} holds no attributes")
-        return wire.attribute(number, _header(inner, {}) + _attributes(inner, value, resolve))
-    if isinstance(value, Index | NamespaceFd):
-        value = resolve(value)
-    if isinstance(value, bytes) and (pack is None or pack is not _text):
-        return wire.attribute(number, value)
+def _header(layout: str, names: tuple[str, ...], fields: Mapping[str, Any]) -> bytes:
+    values = [0] * len(names)
+    for name, value in fields.items():
+        try:
+            values[names.index(name)] = value
+        except ValueError:
+            raise KeyError(name) from None
+    return struct.pack(layout, *values)
+
+
+def _nested(name: str, form: str | Nested, value: Attributes, among: Attributes, resolve: Resolve) -> bytes:
+    if isinstance(form, str):
+        raise TypeError(f"{name} holds no attributes")
+    inner = form(_kind(among))
+    if inner is None:
+        raise _Unknown(name)
+    return _body(inner, {}, value, resolve)
+
+
+def _kind(among: Attributes) -> str:
+    """What the attributes nested beside depend on."""
+    found = dict(among.items)
+    return str(found.get("IFLA_INFO_SLAVE_KIND", found.get("IFLA_INFO_KIND", "")))
+
+
+def _plain(name: str, form: str | Nested, value: Any) -> bytes:
+    pack = _ATOMS.get(form) if isinstance(form, str) else None
+    if isinstance(value, bytes) and pack is not _text:
+        return value
     if pack is None:
         raise TypeError(f"{name} cannot be given as {value!r}")
-    return wire.attribute(number, pack(value))
-
-
-@functools.cache
-def _layout(message_class: Any) -> tuple[struct.Struct, dict[str, int]]:
-    """The fixed part of a message: its struct, and the position of each field in it."""
-    fields = [(name, form) for name, form in message_class.fields if name != "value"]
-    names = [_PYROUTE2_NAMES.get(name, name) for name, form in fields if form != "x"]
-    layout = struct.Struct("=" + "".join(form for _, form in fields))
-    return layout, {name: place for place, name in enumerate(names)}
-
-
-def _header(message_class: Any, fields: dict[str, Any]) -> bytes:
-    layout, places = _layout(message_class)
-    values = [0] * len(places)
-    for name, value in fields.items():
-        values[places[name]] = value
-    return layout.pack(*values)
-
-
-@functools.cache
-def _schema(message_class: Any) -> dict[str, tuple[int, Pack | None, Callable[[Attributes], Any] | None]]:
-    """name → (number, how to pack a plain value, which class describes a nested one)."""
-    schema = {}
-    for number, entry in enumerate(message_class.nla_map):
-        numbered: tuple[Any, ...] = tuple(entry) if isinstance(entry[0], int) else (number, *entry)
-        code, name, form = numbered[:3]
-        schema[name] = (code, _ATOMS.get(form), None if form in _ATOMS else _nested(message_class, form))
-    return schema
-
-
-def _nested(message_class: Any, form: str) -> Callable[[Attributes], Any] | None:
-    if form == "info_data":
-        return lambda among: message_class.data_map.get(_first(among, "IFLA_INFO_KIND"))
-    if form == "info_slave_data":
-        return lambda among: _slave_class(message_class, among)
-    if form == "info_peer":  # linux/veth.h: a whole ifinfomsg
-        return lambda among: ifinfmsg
-    if form == "protinfo":
-        return lambda among: message_class.ifinfo.bridge_slave_data
-    found = getattr(message_class, form.strip("*"), None)
-    return (lambda among: found) if isinstance(found, type) else None
-
-
-def _slave_class(message_class: Any, among: Attributes) -> Any:
-    kind = _first(among, "IFLA_INFO_SLAVE_KIND", "IFLA_INFO_KIND")
-    return {"bridge": message_class.bridge_slave_data, "bond": message_class.bond_slave_data}.get(str(kind))
-
-
-def _first(among: Attributes, *names: str) -> Value | None:
-    found = dict(among.items)
-    return next((found[name] for name in names if name in found), None)
+    return pack(value)
 
 
 def link_names(attributes: Attributes) -> Iterable[str]:

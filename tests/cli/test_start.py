@@ -34,3 +34,9 @@ def test_a_run_with_nothing_to_do_loads_no_encoder(host: Host) -> None:
     host.reconcile()
     for command in (["--dry-run"], [], ["status"]):
         assert imported(host, *command).isdisjoint({"pyroute2", "watchdog", "asyncio"}), command
+
+
+def test_an_apply_loads_nothing_of_pyroute2(host: Host) -> None:
+    """Its import takes as long as thirty containers."""
+    host.write(WEB)
+    assert imported(host).isdisjoint({"pyroute2", "watchdog", "asyncio"})

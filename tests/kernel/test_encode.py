@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from reconciler.core.messages import Attributes, Index, NamespaceFd, Netlink
+from reconciler.kernel import grammar_of_pyroute2
 from reconciler.kernel.encode import encode
+from reconciler.kernel.grammar import GRAMMARS, Grammar
 from tests.kernel import requests
 
 NUMBERS = {Index("br0"): 7, Index("eth0"): 8, NamespaceFd("web"): 9}
@@ -78,3 +81,32 @@ def test_a_link_is_named_where_its_index_is_not_needed() -> None:
 def test_what_cannot_be_encoded_is_an_error_and_no_guess(request_: Netlink) -> None:
     with pytest.raises((KeyError, TypeError)):
         encode(request_, NUMBERS.__getitem__)
+
+
+def same(ours: Grammar, theirs: Grammar, place: str) -> Iterator[str]:
+    """What was compared, by name. A veth's peer is a link in a link: nothing here is endless."""
+    assert (ours.header, ours.fields) == (theirs.header, theirs.fields), place
+    for name, (number, form) in ours.attributes.items():
+        expected = theirs.attributes[name]
+        assert number == expected.number, name
+        yield f"{place}.{name}"
+        if isinstance(form, str):
+            assert form == expected.form, name
+            continue
+        assert not isinstance(expected.form, str)
+        for kind in ("", "bridge", "veth"):
+            inner, reference = form(kind), expected.form(kind)
+            if inner is not None:
+                assert reference is not None
+                yield from same(inner, reference, f"{place}.{name}")
+
+
+@pytest.mark.parametrize("about", GRAMMARS)
+def test_the_grammar_written_down_is_that_of_pyroute2(about: str) -> None:
+    compared = set(same(GRAMMARS[about], grammar_of_pyroute2.GRAMMARS[about], about))
+    assert len(compared) >= 4, compared
+
+
+def test_what_is_not_written_down_is_asked_of_pyroute2() -> None:
+    request = Netlink("", "RTM_NEWLINK", (), (), Attributes.of(IFLA_IFNAME="v0", IFLA_TXQLEN=7))
+    assert encode(request, NUMBERS.__getitem__).body == by_pyroute2(request)
