@@ -108,6 +108,13 @@ def _sets() -> tuple[SetLayout, ...]:
                 SetLayout(f"bridged{version}", (address,)),
                 SetLayout(f"open{version}", (address, "inet_proto", "inet_service")),
                 SetLayout(f"open_range{version}", (address, "inet_proto", "inet_service"), (), _INTERVAL),
+                SetLayout(f"retired{version}", (address, "inet_proto", "inet_service"), (), ("timeout",)),
+                SetLayout(
+                    f"retired_range{version}",
+                    (address, "inet_proto", "inet_service"),
+                    (),
+                    ("interval", "timeout"),
+                ),
             )
         ),
         *(_publishing_set(name, kind) for name, kind in PUBLISHING.items()),
@@ -172,6 +179,16 @@ CHAINS: tuple[ChainLayout, ...] = (
         ),
     ),
     ChainLayout(
+        "late",
+        (),
+        # As the first packet of a flow it would get the published port as its source, and with it the client's next packet.
+        tuple(
+            Rule(f"{family} saddr . meta l4proto . th sport @{name}{version} drop", f"late answers of {what}")
+            for family, version in (("ip", 4), ("ip6", 6))
+            for name, what in (("retired", "a port's former place"), ("retired_range", "a range's former place"))
+        ),
+    ),
+    ChainLayout(
         "leave",
         (),
         (
@@ -215,6 +232,7 @@ CHAINS: tuple[ChainLayout, ...] = (
             Rule("iifname @isolated drop", "isolated: no way out"),
             Rule("oifname @isolated drop", "isolated: no way in"),
             Rule("ct state { established, related } accept", "what was let through before"),
+            Rule("iifname @bridges jump late", "what a port's former place still sends"),
             Rule("iifname @bridges jump leave", "from our containers"),
             Rule("oifname vmap @arrive", "to our containers, by the bridge's mode"),
         ),

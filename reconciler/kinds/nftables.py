@@ -22,6 +22,10 @@ from reconciler.kinds.marks import owner_of_table
 _INTERVALS = frozenset(item.name for item in SETS if "interval" in item.flags)
 _TYPES = {item.name: item.type for item in (*SETS, *BRIDGE_SETS)}
 
+RETIREMENT = 10
+"""Seconds for which a port's former container may begin no flow from that port: longer than an answer is under way."""
+_BLOCK = 256
+
 
 def table_key(name: str) -> Key:
     """The key of a table."""
@@ -265,11 +269,23 @@ class Element(_NftResource):
         yield NftElement("delete", self.table, self.set, self._match())
         yield NftElement("add", self.table, self.set, self._text())
         if self.data != found.data:
+            yield from found._retire()
             yield from found._flush(translated=True)
 
     def delete(self) -> Iterator[Request]:
         yield NftElement("delete", self.table, self.set, self._match())
+        yield from self._retire()
         yield from self._flush(translated=True)
+
+    def _retire(self) -> Iterator[Request]:
+        """The container's answers that are under way come too late: for a moment they are dropped, lest they begin a flow."""
+        publishing = PUBLISHING.get(self.set)
+        if publishing is None:
+            return
+        first, _, last = (self.data[1] if len(self.data) > 1 else self.match[-1]).partition("-")
+        for name, ports in _retired(int(first), int(last or first)):
+            text = f"{self.data[0]} . {self.match[-2]} . {ports} timeout {RETIREMENT}s"
+            yield NftElement("add", self.table, f"{name}{publishing.version}", text)
 
     def _match(self) -> str:
         """The key in nft's words. Names of interfaces are quoted: `br.1` or `tcp` is a name like any other."""
@@ -303,9 +319,27 @@ class Element(_NftResource):
     def decode(cls, snapshot: Snapshot) -> Iterator[Element]:
         for owner, table, item in _objects(snapshot, "set", "map"):
             name = str(item.get("name"))
+            if "timeout" in _strings(item.get("flags")):
+                continue  # they go by themselves
             for element in item.get("elem", ()):
                 match, data, comment = _element(element, is_map="map" in item)
                 yield cls(owner=owner, table=table, set=name, match=match, data=data, comment=comment)
+
+
+def _retired(first: int, last: int) -> Iterator[tuple[str, str]]:
+    """(set, port or ports) that say `first`-`last`: whole aligned blocks, and single ports before and after them.
+
+    Of intervals that end anywhere two could overlap, such as those of two ranges that were retired one after the other, and
+    the kernel would refuse the second.
+    """
+    port = first
+    while port <= last:
+        if port % _BLOCK == 0 and port + _BLOCK - 1 <= last:
+            yield "retired_range", f"{port}-{port + _BLOCK - 1}"
+            port += _BLOCK
+        else:
+            yield "retired", str(port)
+            port += 1
 
 
 def skeleton(owner: str, table: str) -> Iterator[Resource]:

@@ -150,14 +150,15 @@ class Host:
 
 
 def rules() -> list[str]:
-    """The whole ruleset, one line for each thing, without the numbers that the kernel counts on."""
+    """The whole ruleset, one line for each thing, without the numbers that the kernel counts on and what goes by itself."""
     said = subprocess.run(["nft", "-j", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
     return [json.dumps(_without_handles(item), sort_keys=True) for item in json.loads(said)["nftables"]]
 
 
 def _without_handles(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_handles(item) for key, item in value.items() if key not in ("handle", "index")}
+        left_out = {"handle", "index", *(["elem"] if "timeout" in value.get("flags", ()) else [])}
+        return {key: _without_handles(item) for key, item in value.items() if key not in left_out}
     if isinstance(value, list):
         items = [_without_handles(item) for item in value]
         return sorted(items, key=json.dumps) if all(isinstance(item, list | dict | str) for item in items) else items

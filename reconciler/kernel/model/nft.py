@@ -19,7 +19,9 @@ _COMMENT_LIMIT = 128  # NFTNL_UDATA_COMMENT_MAXLEN
 _COMMAND = re.compile(r"(\w+) (table|set|map|chain|rule|element) (\w+) (\S+)(?: (.*))?", re.DOTALL)
 _SET = re.compile(r"(\S+) \{ type ([^;:]+?)(?: : ([^;]+?))? ?; (?:flags ([^;]+?) ?; )?\}")
 _HOOK = re.compile(r"\{ type (\w+) hook (\w+) priority (-?\d+); policy (\w+); \}")
-_ELEMENT = re.compile(r'(?P<match>.+?)(?: comment "(?P<comment>[^"]*)")?(?: : (?P<data>.+))?')
+_ELEMENT = re.compile(
+    r'(?P<match>.+?)(?P<timeout> timeout \d+s)?(?: comment "(?P<comment>[^"]*)")?(?: : (?P<data>.+))?'
+)
 _COMMENTED = re.compile(r'(?P<text>.*) comment "(?P<comment>[^"]*)"')
 _WORD = re.compile(r"[A-Za-z_.][\w./-]*")
 _KEYWORDS = frozenset(
@@ -37,6 +39,8 @@ class Entry(NamedTuple):
     match: tuple[Bounds, ...]
     data: tuple[str, ...]
     comment: str
+    passing: bool = False
+    """Has a timeout. In this kernel no time passes but between two requests, and then all of it."""
 
 
 @dataclass(slots=True)
@@ -68,7 +72,9 @@ class NamedSet:
         bounds = tuple(map(_bounds, self.type, match))
         if "interval" not in self.flags and any(first != last for first, last in bounds):
             raise _invalid("an interval in a set without the flag", text)
-        return Entry(bounds, self._data(data), comment)
+        if found["timeout"] and "timeout" not in self.flags:
+            raise _invalid("a timeout in a set without the flag", text)
+        return Entry(bounds, self._data(data), comment, bool(found["timeout"]))
 
     def _data(self, parts: tuple[str, ...]) -> tuple[str, ...]:
         if parts and len(parts) != len(self.data):
@@ -87,6 +93,8 @@ class NamedSet:
         if old is None:
             if "interval" in self.flags and any(_overlap(new.match, other) for other in self.elements):
                 raise FileExistsError(errno.EEXIST, "interval overlaps an existing one", str(new.match))
+            if new.passing:
+                return
             self.elements[new.match] = new
 
     def remove(self, entry: Entry) -> None:
