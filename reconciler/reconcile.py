@@ -57,13 +57,19 @@ def scope_of(desired: State, owner: str) -> Scope:
     return Scope(frozenset(named | outer), frozenset(sysctls), tables(owner))
 
 
-def look(kernel: Kernel, desired: State, owner: str) -> View:
-    """Observes, and completes the wish with what depends on the host it is for."""
+def observe(kernel: Kernel, desired: State, owner: str) -> Snapshot:
+    """All that has to be known to plan for `desired`."""
     scope = scope_of(desired, owner)
     snapshot = kernel.observe(scope)
     more = host_rules.sysctls(desired, snapshot)
     if more - scope.sysctls:
         snapshot = kernel.observe(replace(scope, sysctls=scope.sysctls | more))
+    return snapshot
+
+
+def look(kernel: Kernel, desired: State, owner: str) -> View:
+    """Observes, and completes the wish with what depends on the host it is for."""
+    snapshot = observe(kernel, desired, owner)
     return View(decode(snapshot), host_rules.complete(desired, snapshot))
 
 

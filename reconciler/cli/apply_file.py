@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli import context, options
 from reconciler.cli import plan as plan_command
+from reconciler.errors import StalePlanError, UsageError
 
 if TYPE_CHECKING:
     from reconciler.core.plan import Plan
@@ -22,9 +23,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.file(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
     options.policy(parser)
+    options.basis(parser)
     options.guards(parser)
     options.output(parser)
     options.detailed_exitcode(parser)
+    options.fail_on(parser)
     parser.set_defaults(run=run)
 
 
@@ -32,6 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Plans, applies, verifies."""
     if arguments.dry_run:
         return plan_command.run(arguments)
+    if arguments.basis != "live":
+        raise UsageError(f"a plan on the basis {arguments.basis} is never applied: add --dry-run")
     from reconciler.core import guards
 
     document = context.document(arguments)
@@ -49,14 +54,23 @@ def make_so(
     *,
     limited: bool = True,
     show: Callable[[Plan, View, argparse.Namespace], None] = plan_command.show,
+    accept: Callable[[Plan, View], None] | None = None,
 ) -> int:
-    """Brings the host to `desired` under the lock of `owner`, and prints what was done. Returns the exit code."""
+    """Brings the host to `desired` under the lock of `owner`, and prints what was done. Returns the exit code.
+
+    `accept` sees the plan before all else, and raises to refuse it; nobody may have changed any nftables table meanwhile.
+    """
     from reconciler import reconcile
     from reconciler.core import guards
     from reconciler.kernel.lock import Lock
 
     with context.kernel(read_only=False) as kernel, Lock(owner, arguments.lock_timeout):
+        generation = kernel.generation() if accept is not None else 0
         plan, view = reconcile.plan(kernel, desired, owner, policy)
+        if accept is not None:
+            accept(plan, view)
+            if kernel.generation() != generation:
+                raise StalePlanError("an nftables table was changed just now. Nothing was touched: try again")
         show(plan, view, arguments)
         sys.stdout.flush()
         guards.refuse_conflicts(plan)

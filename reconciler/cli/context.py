@@ -14,10 +14,13 @@ from reconciler.errors import PlatformError, UsageError
 if TYPE_CHECKING:
     import argparse
 
+    from reconciler.basis import Basis
+    from reconciler.core.plan import Plan
     from reconciler.core.planner import Policy
     from reconciler.core.resource import State
     from reconciler.kernel.live import LiveKernel
     from reconciler.manifest import Document
+    from reconciler.reconcile import View
 
 FILE_VARIABLE = "RECONCILE_FILE"
 """Names files, separated as in PATH, for commands without -f. The sandbox sets it."""
@@ -89,6 +92,42 @@ def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
         yield live
     finally:
         live.close()
+
+
+def plan(document: Document, arguments: argparse.Namespace) -> tuple[Plan, View]:
+    """The plan on the basis that --basis names. Raises ReconcileError."""
+    from reconciler import reconcile
+
+    wish, rules = desired(document), policy(arguments)
+    if arguments.basis == "live":
+        with kernel(read_only=True) as live:
+            return reconcile.plan(live, wish, document.name, rules)
+    from reconciler import basis
+
+    chosen = basis.parse(arguments.basis)
+    if chosen.kind == "snapshot":
+        there, _ = basis.recorded(chosen.name, document.name, arguments.host)
+        return basis.plan(there, chosen, wish, document.name, rules)
+    old = _as_before(chosen, arguments)
+    before = basis.as_said(old, wish, document.name)
+    return basis.plan(before, chosen, wish, document.name, rules, basis.taken_for_granted(old, wish))
+
+
+def _as_before(chosen: Basis, arguments: argparse.Namespace) -> State:
+    """What the host was told before, by a basis that is made of files."""
+    from reconciler import basis
+    from reconciler.core.resource import State
+    from reconciler.manifest import from_texts, load
+
+    if chosen.kind == "empty":
+        return State()
+    if chosen.kind == "file":
+        return desired(load([chosen.name]))
+    names = files(arguments)
+    if "-" in names:
+        raise UsageError("--basis git:REV looks files up in git, so they cannot come from standard input")
+    texts = basis.texts_of_revision(chosen.name, names)
+    return desired(from_texts(texts)) if texts else State()
 
 
 def colored() -> bool:

@@ -70,6 +70,42 @@ def output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="every kernel object and every request by itself")
 
 
+def basis(parser: argparse.ArgumentParser) -> None:
+    """What the plan takes for "now"."""
+    parser.add_argument(
+        "--basis",
+        default="live",
+        metavar="BASIS",
+        help="what to plan from: live (the default), empty (a host with nothing made yet), file:OLD.yaml (a host as that file says), "
+        "git:REV (as these files say in that revision), snapshot:FILE (as `reconcile snapshot` found it). All but live need no root, "
+        "and are for dry runs only",
+    )
+    parser.add_argument("--host", metavar="NAME", help="refuse a snapshot of any other host")
+
+
+def fail_on(parser: argparse.ArgumentParser) -> None:
+    """Gates for CI."""
+    parser.add_argument(
+        "--fail-on",
+        metavar="WHAT[,WHAT]",
+        type=_gates,
+        default=(),
+        help="exit 2 if the plan would: delete (remove anything of ours for good), disruption (interrupt traffic that flows now), "
+        "drift (change anything at all on a live host)",
+    )
+
+
+def _gates(text: str) -> tuple[str, ...]:
+    """The names in `text`, for argparse."""
+    from reconciler.core.gates import GATES
+
+    names = tuple(text.split(","))
+    unknown = [name for name in names if name not in GATES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(GATES)}")
+    return names
+
+
 def detailed_exitcode(parser: argparse.ArgumentParser) -> None:
     """For CI and scripts."""
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 2 if there is anything to change")

@@ -14,10 +14,12 @@ from reconciler.errors import UsageError
 COMMANDS = (
     "apply_file",
     "plan",
+    "apply",
     "validate",
     "status",
     "ports",
     "show",
+    "snapshot",
     "down",
     "sandbox",
     "schema",
@@ -40,9 +42,10 @@ EPILOG = """\
 exit codes:
   0   done, or a dry run that worked, whatever it found
   1   failed; nothing is half done unless it says so
-  2   a dry run found differences (with --detailed-exitcode)
+  2   a dry run found differences (with --detailed-exitcode, or what --fail-on names)
   3   the file is invalid
   4   a guard refused: too many deletions, an empty file, a foreign object in the way
+  5   the saved plan is stale: what it rests on has changed
   6   another run is at work (its pid is named)
   7   a step failed and was rolled back: the host is as it was
   64  wrong usage

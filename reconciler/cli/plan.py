@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import context, options
+from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     from reconciler.core.plan import Plan
@@ -23,21 +24,51 @@ def add(commands: Any) -> None:
     )
     options.file(parser)
     options.policy(parser)
+    options.basis(parser)
     options.output(parser)
     options.detailed_exitcode(parser)
+    options.fail_on(parser)
+    parser.add_argument(
+        "--out",
+        metavar="PATH",
+        help="save the plan, to be applied later, once, and only on what it rests on now (`reconcile apply PATH`)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the plan."""
-    from reconciler import reconcile
-
-    document = context.document(arguments)
-    desired = context.desired(document)
-    with context.kernel(read_only=True) as kernel:
-        plan, view = reconcile.plan(kernel, desired, document.name, context.policy(arguments))
+    """Prints the plan, and saves it if asked to."""
+    out = getattr(arguments, "out", None)
+    if out is not None:
+        return _save(arguments, out)
+    plan, view = context.plan(context.document(arguments), arguments)
     show(plan, view, arguments)
-    return 2 if arguments.detailed_exitcode and not plan.empty else 0
+    return verdict(plan, arguments)
+
+
+def _save(arguments: argparse.Namespace, out: str) -> int:
+    from reconciler import saved
+    from reconciler.manifest import from_texts, read
+
+    if arguments.basis != "live":
+        raise UsageError(f"a plan on the basis {arguments.basis} is never applied, so there is no use in saving it")
+    # Read once: what is saved is what was planned.
+    texts = read(context.files(arguments), stdin=sys.stdin)
+    plan, view = context.plan(from_texts(texts), arguments)
+    saved.write(saved.save(plan, view, context.policy(arguments), texts), out)
+    show(plan, view, arguments)
+    print(f"Saved to {out}: `reconcile apply {out}` does just this, or nothing.", file=sys.stderr)
+    return verdict(plan, arguments)
+
+
+def verdict(plan: Plan, arguments: argparse.Namespace) -> int:
+    """The exit code of a dry run: 2 if a gate is closed (which is told on standard error), or for any difference if asked for."""
+    from reconciler.core import gates
+
+    closed = list(gates.closed(plan, arguments.fail_on))
+    for line in closed:
+        print(f"reconcile: {line}", file=sys.stderr)
+    return 2 if closed or (arguments.detailed_exitcode and not plan.empty) else 0
 
 
 def show(plan: Plan, view: View, arguments: argparse.Namespace) -> None:

@@ -37,8 +37,8 @@ from reconciler.errors import PlatformError
 from reconciler.kernel import conntrack, decode, observation, removal, sysctl, tap, wire
 from reconciler.kernel.meter import Meter
 from reconciler.kernel.namespaces import Namespaces
-from reconciler.kernel.netlink import Socket
-from reconciler.kernel.nftables import Nftables
+from reconciler.kernel.netlink import NetlinkError, Socket
+from reconciler.kernel.nftables import Nftables, generation
 
 _SOCKETS = 16
 """Sockets kept open at a time. A plan deals with a namespace in one go, so few are enough."""
@@ -96,6 +96,13 @@ class LiveKernel:
             self._address_protocols,
             self._nftables.forward_chains() if scope.tables else (),
         )
+
+    def generation(self) -> int:
+        """The number of nftables' state. While it is the same, nobody has changed any table. Raises PlatformError."""
+        try:
+            return generation(self._meter)
+        except NetlinkError as error:
+            raise PlatformError(f"nftables cannot be read: {error.strerror}") from error
 
     def submit(self, requests: Sequence[Request], on_progress: Callable[[int], None] | None = None) -> Outcome:
         """Do `requests` in order and stop after the first that fails; the kernel's refusal is in the Outcome.

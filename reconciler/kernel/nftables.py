@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 
 from reconciler.core.messages import ForwardChain, Nft, NftElement
 from reconciler.errors import PlatformError
+from reconciler.kernel import wire
 from reconciler.kernel.meter import Meter
+from reconciler.kernel.netlink import Family, Socket
 
 _ERRNOS = {
     os.strerror(code): code
@@ -35,6 +37,21 @@ _ERRNOS = {
         errno.EMSGSIZE,
     )
 }
+
+_GETGEN = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
+_GENERATION = 1  # NFTA_GEN_ID
+_NFGENMSG = b"\0\0\0\0"
+NFTABLES = Family(wire.NETLINK_NETFILTER, lambda kind: "NFT_MSG_GETGEN", lambda kind: kind != _GETGEN)
+
+
+def generation(meter: Meter) -> int:
+    """The number of the ruleset's state: every transaction of anybody, on any table, makes it another one (linux/netfilter/nf_tables.h).
+
+    Raises NetlinkError.
+    """
+    with Socket(meter, NFTABLES) as socket:
+        data, at, end = socket.ask(_GETGEN, _NFGENMSG)
+        return int.from_bytes(wire.pick(data, at + len(_NFGENMSG), end, {_GENERATION})[_GENERATION], "big")
 
 
 class NftRefusal(NamedTuple):

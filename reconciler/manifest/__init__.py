@@ -46,9 +46,11 @@ __all__ = [
     "Problem",
     "Route",
     "Tap",
+    "from_texts",
     "json_schema",
     "load",
     "loads",
+    "read",
 ]
 
 
@@ -57,19 +59,38 @@ def load(paths: Sequence[str | Path], *, stdin: TextIO | None = None) -> Documen
 
     Raises ManifestError with every problem there is.
     """
-    texts, problems = [], []
-    for name in files.expand(paths):
-        text = name if isinstance(name, Problem) else files.contents(name, stdin)
-        if isinstance(text, Problem):
-            problems.append(text)
-        else:
-            texts.append(("<stdin>" if name == files.STDIN else str(name), text))
+    texts, problems = _read(paths, stdin)
     return _document(texts, problems)
 
 
 def loads(text: str | bytes, filename: str = "<string>") -> Document:
     """The Document that `text` makes. Raises ManifestError with every problem there is."""
     return _document([(filename, text)], [])
+
+
+def from_texts(texts: Iterable[tuple[str, str | bytes]]) -> Document:
+    """The Document that several files, as (name, text), make together. Raises ManifestError with every problem there is."""
+    return _document(texts, [])
+
+
+def read(paths: Sequence[str | Path], *, stdin: TextIO | None = None) -> list[tuple[str, str | bytes]]:
+    """The files at `paths` as (name, text), as `load` reads them. Raises ManifestError for those that cannot be read."""
+    texts, problems = _read(paths, stdin)
+    if problems:
+        raise ManifestError(problems)
+    return texts
+
+
+def _read(paths: Sequence[str | Path], stdin: TextIO | None) -> tuple[list[tuple[str, str | bytes]], list[Problem]]:
+    texts: list[tuple[str, str | bytes]] = []
+    problems: list[Problem] = []
+    for name in files.expand(paths):
+        text = name if isinstance(name, Problem) else files.contents(name, stdin)
+        if isinstance(text, Problem):
+            problems.append(text)
+        else:
+            texts.append(("<stdin>" if name == files.STDIN else str(name), text))
+    return texts, problems
 
 
 def _document(texts: Iterable[tuple[str, str | bytes]], problems: list[Problem]) -> Document:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_interface, ip_network
 from itertools import groupby
 from typing import Any, TypeVar
@@ -59,10 +59,11 @@ class ModelKernel:
     whole state as lines that a person could type, and `ModelKernel.parse` reads them (reconciler.kernel.model.text).
 
     `datagram` is how many adjacent rtnetlink requests are sent at a time: one that fails does not stop those behind it.
+    `sysctls` are settings, with their values, that every namespace has besides those that the model knows.
     """
 
-    def __init__(self, datagram: int = 32) -> None:
-        self.network = Network()
+    def __init__(self, datagram: int = 32, sysctls: Mapping[str, str] | None = None) -> None:
+        self.network = Network(sysctls)
         self.ruleset = Ruleset()
         self.datagram = datagram
         self.sent: list[Request] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
@@ -141,8 +141,9 @@ class Namespace:
 class Network:
     """All network namespaces of a host, the host's own being HOST."""
 
-    def __init__(self) -> None:
+    def __init__(self, sysctls: Mapping[str, str] | None = None) -> None:
         self.namespaces: dict[str, Namespace] = {}
+        self._sysctls = dict(sysctls or {})
         self._macs = itertools.count(1)
         self.add_namespace(HOST).lived_in = True
         self.namespaces[HOST].links["lo"].up = True
@@ -167,7 +168,7 @@ class Network:
         """Raises OSError: EEXIST."""
         if name in self.namespaces:
             raise FileExistsError(errno.EEXIST, "network namespace exists", name)
-        namespace = self.namespaces[name] = Namespace(name)
+        namespace = self.namespaces[name] = Namespace(name, sysctls=Sysctls(others=self._sysctls))
         namespace.links["lo"] = Link("lo", namespace, "", "00:00:00:00:00:00", mtu=65536)
         return namespace
 

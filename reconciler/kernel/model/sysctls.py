@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 
 IPV4_FORWARD = "net.ipv4.ip_forward"
@@ -81,19 +81,21 @@ class Sysctls:
     """The sysctls of one network namespace."""
 
     written: dict[str, str] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
+    """What this kernel has besides those that the model knows, and their values."""
 
     def read(self, name: str, links: Container[str]) -> str | None:
         """The value, or None if there is no such sysctl, because the kernel has none or the link is not there."""
         name = ALL_FORWARDING if name == IPV4_FORWARD else name
         if not self._exists(name, links):
             return None
-        return self.written.get(name, default(name))
+        return self.written.get(name, self._default(name))
 
     def write(self, name: str, value: str, links: Container[str]) -> None:
         """Raises OSError: ENOENT for an unknown one, EINVAL for a word where a number belongs."""
         if self.read(name, links) is None:
             raise FileNotFoundError(errno.ENOENT, "no such sysctl", name)
-        if not all(word.lstrip("-").isdigit() for word in value.split() or [""]):
+        if name not in self.others and not all(word.lstrip("-").isdigit() for word in value.split() or [""]):
             raise OSError(errno.EINVAL, "not a number", name)
         name = ALL_FORWARDING if name == IPV4_FORWARD else name
         self.written[name] = "\t".join(value.split())
@@ -128,14 +130,17 @@ class Sysctls:
         """Those that are not as the kernel made them, by name."""
         for name, value in sorted(self.written.items()):
             link = link_of(name)
-            inherited = default(name)
+            inherited = self._default(name)
             if link is not None and link not in ("all", "default"):
                 area, _, last = name.rpartition(".")
                 inherited = self.written.get(of_link(area.rpartition(".")[0], "default", last), inherited)
             if value != inherited:
                 yield name, value
 
-    @staticmethod
-    def _exists(name: str, links: Container[str]) -> bool:
+    def _default(self, name: str) -> str | None:
+        known = default(name)
+        return self.others.get(name) if known is None else known
+
+    def _exists(self, name: str, links: Container[str]) -> bool:
         link = link_of(name)
-        return default(name) is not None and (link in ("all", "default", None) or link in links)
+        return self._default(name) is not None and (link in ("all", "default", None) or link in links)
