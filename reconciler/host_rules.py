@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from reconciler.core.messages import HOST, Snapshot
+from reconciler.core.messages import HOST, ForwardChain, Snapshot
 from reconciler.core.resource import Key, Level, Note, State
 from reconciler.kinds.marks import owner_of_table
 from reconciler.kinds.sysctl import Sysctl
@@ -67,15 +67,25 @@ def _forwarding_notes(desired: State, snapshot: Snapshot) -> Iterator[Note]:
             yield Note(Level.WARNING, f"{text}, not only ours (it stays on when they go)")
 
 
-def _dropping_notes(snapshot: Snapshot) -> Iterator[Note]:
+def dropping(snapshot: Snapshot) -> Iterator[ForwardChain]:
+    """Forward chains of others that drop what no rule of theirs accepts."""
     for chain in snapshot.forward_chains:
         if chain.policy == "drop" and owner_of_table(chain.table) is None:
-            where = f"{chain.family} {chain.table} {chain.name}"
-            accept = f"nft add rule {where} iifname BRIDGE accept; nft add rule {where} oifname BRIDGE accept"
-            if (chain.table, chain.name) == ("filter", "FORWARD"):
-                accept = "iptables -I DOCKER-USER (or FORWARD) -i BRIDGE -j ACCEPT, and the same with -o"
-            yield Note(
-                Level.WARNING,
-                f"chain {where} drops forwarded packets by policy, those of our containers too, unless a rule in it "
-                f"accepts them ({accept})",
-            )
+            yield chain
+
+
+def way_out(chain: ForwardChain) -> str:
+    """The commands that have `chain` accept what goes to and comes from a bridge."""
+    if (chain.table, chain.name) == ("filter", "FORWARD"):
+        return "iptables -I DOCKER-USER (or FORWARD) -i BRIDGE -j ACCEPT, and the same with -o"
+    where = f"{chain.family} {chain.table} {chain.name}"
+    return f"nft add rule {where} iifname BRIDGE accept; nft add rule {where} oifname BRIDGE accept"
+
+
+def _dropping_notes(snapshot: Snapshot) -> Iterator[Note]:
+    for chain in dropping(snapshot):
+        yield Note(
+            Level.WARNING,
+            f"chain {chain.family} {chain.table} {chain.name} drops forwarded packets by policy, those of our containers too, "
+            f"unless a rule in it accepts them ({way_out(chain)})",
+        )

@@ -1,7 +1,8 @@
 """The command line: arguments, wiring and exit codes. Nothing below knows a flag.
 
 Each command is a module of this package with two functions: `add(commands)` declares its arguments, `run(arguments)` does it
-and returns the exit code. They are found in `parser.COMMANDS`.
+and returns the exit code. They are found in `parser.COMMANDS`. One that can do without privilege says so by `unprivileged`, a
+function of the arguments: then all capabilities are given up before it begins.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A run makes many small values and soon ends: to look for circles among them all the time costs a tenth of it.
     gc.set_threshold(100_000)
     arguments = parse(sys.argv[1:] if argv is None else argv)
+    # Only in a process of its own: there is no way back.
+    if argv is None and arguments.unprivileged(arguments):
+        from reconciler.kernel import privilege
+
+        privilege.give_up()
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()

@@ -28,7 +28,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.output(parser)
     options.detailed_exitcode(parser)
     options.fail_on(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, unprivileged=_unprivileged)
+
+
+def _unprivileged(arguments: argparse.Namespace) -> bool:
+    return bool(arguments.dry_run) and context.needs_no_privilege(arguments)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -80,11 +80,13 @@ def policy(arguments: argparse.Namespace) -> Policy:
 @contextmanager
 def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
     """The live kernel. One that is `read_only` refuses every writing message. Raises PlatformError without the privilege."""
+    from reconciler.kernel import privilege
     from reconciler.kernel.live import LiveKernel
 
-    if os.geteuid() != 0:
+    lacking = privilege.missing()
+    if lacking:
         raise PlatformError(
-            "this reads and changes the host's network, which takes root: run it with sudo, "
+            f"this reads and changes the host's network, which takes root, or {' and '.join(lacking)}: run it with sudo, "
             "or try it with no root and no risk: reconcile sandbox"
         )
     live = LiveKernel(read_only=read_only)
@@ -92,6 +94,11 @@ def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
         yield live
     finally:
         live.close()
+
+
+def needs_no_privilege(arguments: argparse.Namespace) -> bool:
+    """Whether a dry run looks at no live kernel."""
+    return bool(arguments.basis != "live" and not getattr(arguments, "rehearse", False))
 
 
 def plan(document: Document, arguments: argparse.Namespace) -> tuple[Plan, View]:

@@ -21,6 +21,7 @@ COMMANDS = (
     "show",
     "snapshot",
     "down",
+    "doctor",
     "sandbox",
     "schema",
     "completion",
@@ -102,6 +103,7 @@ def build() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", prog="reconcile", parser_class=Parser, action=_Commands
     )
+    parser.set_defaults(unprivileged=lambda arguments: False)
     for name in COMMANDS:
         module = import_module(f"reconciler.cli.{name}")
         module.add(commands if name != COMMANDS[0] else parser)

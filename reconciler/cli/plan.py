@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
         metavar="PATH",
         help="save the plan, to be applied later, once, and only on what it rests on now (`reconcile apply PATH`)",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, unprivileged=context.needs_no_privilege)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
         "do). Reads no kernel and needs no root. Exits 3 if anything is wrong.",
     )
     options.file(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, unprivileged=lambda arguments: True)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -60,10 +60,16 @@ class Lock:
     def acquire(self, timeout: float = 0.0) -> None:
         """Take the lock, waiting `timeout` seconds for it.
 
-        Raises LockedError, which names the process that has it.
+        Raises LockedError, which names the process that has it, PlatformError if the lock is another user's.
         """
         path = self.path
-        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise PlatformError(
+                f"the lock {path} cannot be opened ({error.strerror}): another user made it; always run this as the same one, "
+                "or remove that file when nobody is at work"
+            ) from error
         deadline = time.monotonic() + timeout
         try:
             while not _try(opened):

@@ -140,6 +140,14 @@ class Nftables:
         return int(status), output.decode(errors="replace"), error.decode(errors="replace")
 
 
+def version() -> str:
+    """The version of libnftables, as `1.0.6`, which it says with each listing. Raises PlatformError if it is missing, or may not list."""
+    status, output, error = _context().cmd(b"list chains inet")
+    if status:
+        raise _cannot_list(error.decode(errors="replace"))
+    return next(str(item["metainfo"]["version"]) for item in json.loads(output)["nftables"] if "metainfo" in item)
+
+
 def _context() -> Any:
     try:
         import nftables
