@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from reconciler.core.diagnosis import Diagnosis, Level
 from reconciler.core.messages import HOST, ForwardChain, NamespaceRecord, Snapshot
 from reconciler.core.resource import State
-from reconciler.host_rules import IPV4_FORWARDING, IPV6_FORWARDING, dropping, way_out
+from reconciler.host_rules import IPV4_FORWARDING, IPV6_FORWARDING, dropping, told, way_out
 from reconciler.kernel.survey import Listener
 from reconciler.kinds import BridgePort, Sysctl
 from reconciler.render.ports import Published, published
@@ -178,11 +178,9 @@ def _chains(facts: Facts) -> _Said:
         return
     others: list[ForwardChain] = list(dropping(facts.snapshot))
     for chain in others:
-        where = f"{chain.family} {chain.table} {chain.name}"
-        text = f"chain {where} drops forwarded packets by policy, those of containers too, unless a rule in it accepts them"
-        yield Level.WARNING, text, way_out(chain)
+        yield Level.WARNING, told(chain), way_out(chain)
     if not others:
-        yield Level.OK, "no other forward chain drops by policy", ""
+        yield Level.OK, "no forward chain of others drops what it has no rule for", ""
 
 
 def _uplinks(facts: Facts) -> _Said:

@@ -68,24 +68,38 @@ def _forwarding_notes(desired: State, snapshot: Snapshot) -> Iterator[Note]:
 
 
 def dropping(snapshot: Snapshot) -> Iterator[ForwardChain]:
-    """Forward chains of others that drop what no rule of theirs accepts."""
+    """Forward chains of others that drop or reject what no rule of theirs accepts."""
     for chain in snapshot.forward_chains:
-        if chain.policy == "drop" and owner_of_table(chain.table) is None:
+        if chain.policy != "accept" and owner_of_table(chain.table) is None:
             yield chain
+
+
+def told(chain: ForwardChain) -> str:
+    """What such a chain does, and whose it is."""
+    whose = f" (of {chain.manager})" if chain.manager else ""
+    verb = "rejects" if chain.policy == "reject" else "drops"
+    where = f"{chain.family} {chain.table} {chain.name}"
+    return (
+        f"chain {where}{whose} {verb} forwarded packets, those of our containers too, unless a rule in it accepts them"
+    )
 
 
 def way_out(chain: ForwardChain) -> str:
     """The commands that have `chain` accept what goes to and comes from a bridge."""
-    if (chain.table, chain.name) == ("filter", "FORWARD"):
-        return "iptables -I DOCKER-USER (or FORWARD) -i BRIDGE -j ACCEPT, and the same with -o"
     where = f"{chain.family} {chain.table} {chain.name}"
-    return f"nft add rule {where} iifname BRIDGE accept; nft add rule {where} oifname BRIDGE accept"
+    match chain.manager:
+        case "docker":
+            return "iptables -I DOCKER-USER -i BRIDGE -j ACCEPT; iptables -I DOCKER-USER -o BRIDGE -j ACCEPT"
+        case "ufw":
+            return "ufw route allow in on BRIDGE; ufw route allow out on BRIDGE"
+        case "firewalld":
+            return "firewall-cmd --permanent --zone=trusted --add-interface=BRIDGE; firewall-cmd --reload"
+    if (chain.table, chain.name) == ("filter", "FORWARD"):
+        program = "ip6tables" if chain.family == "ip6" else "iptables"
+        return f"{program} -I FORWARD -i BRIDGE -j ACCEPT; {program} -I FORWARD -o BRIDGE -j ACCEPT"
+    return f"nft insert rule {where} iifname BRIDGE accept; nft insert rule {where} oifname BRIDGE accept"
 
 
 def _dropping_notes(snapshot: Snapshot) -> Iterator[Note]:
     for chain in dropping(snapshot):
-        yield Note(
-            Level.WARNING,
-            f"chain {chain.family} {chain.table} {chain.name} drops forwarded packets by policy, those of our containers too, "
-            f"unless a rule in it accepts them ({way_out(chain)})",
-        )
+        yield Note(Level.WARNING, f"{told(chain)} ({way_out(chain)})")

@@ -247,12 +247,17 @@ class NamespaceRecord:
 
 @dataclass(frozen=True, slots=True)
 class ForwardChain:
-    """A base chain of the forward hook, of whatever table: it can drop what ours let through."""
+    """A base chain of the forward hook, of whatever table: it can drop what ours let through.
+
+    `policy` is what becomes of a packet that none of its rules decides on: accept, drop, or reject (by a last rule that matches
+    everything, which counts for more than the chain's own policy). `manager` is docker, ufw or firewalld if one of those made it.
+    """
 
     family: str
     table: str
     name: str
     policy: str
+    manager: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from reconciler.core.messages import ForwardChain, Nft, NftElement
@@ -20,6 +20,7 @@ from reconciler.errors import PlatformError
 from reconciler.kernel import wire
 from reconciler.kernel.meter import Meter
 from reconciler.kernel.netlink import Family, Socket
+from reconciler.kinds.marks import owner_of_table
 
 _ERRNOS = {
     os.strerror(code): code
@@ -37,6 +38,12 @@ _ERRNOS = {
         errno.EMSGSIZE,
     )
 }
+
+_IDENTIFIER = r"[A-Za-z][\w./-]*"
+"""What nft reads as one name (`string` in its scanner)."""
+_LISTING = rf"list (table [a-z]+ [\w./-]+|chains|chain [a-z]+ {_IDENTIFIER} {_IDENTIFIER})"
+_SAYING_NOTHING = frozenset({"counter", "log"})
+"""Statements that decide nothing."""
 
 _GETGEN = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
 _GENERATION = 1  # NFTA_GEN_ID
@@ -84,21 +91,33 @@ class Nftables:
         raise _cannot_list(error)
 
     def forward_chains(self) -> tuple[ForwardChain, ...]:
-        """The base chains of the forward hook, of all tables."""
+        """The base chains of the forward hook, of all tables. Of those that are not ours the last rule is looked at."""
         status, output, error = self._list("list chains")
         if status:
             raise _cannot_list(error)
-        chains = (item["chain"] for item in _objects(output) if "chain" in item)
+        chains = [item["chain"] for item in _objects(output) if "chain" in item]
+        names = {str(chain["name"]) for chain in chains}
         return tuple(
             ForwardChain(
                 str(chain["family"]),
                 str(chain["table"]),
                 str(chain["name"]),
-                str(chain.get("policy", "accept")),
+                self._last_word(chain) or str(chain.get("policy", "accept")),
+                _manager(chain, names),
             )
             for chain in chains
             if chain.get("hook") == "forward"
         )
+
+    def _last_word(self, chain: Mapping[str, Any]) -> str:
+        """drop or reject, if the last rule of a base chain does so with whatever comes to it; else ""."""
+        where = [str(chain[part]) for part in ("family", "table", "name")]
+        # A chain made over netlink can have any name, which must not be read as a command.
+        if owner_of_table(where[1]) is not None or not all(re.fullmatch(_IDENTIFIER, part) for part in where):
+            return ""
+        status, output, _ = self._list(f"list chain {' '.join(where)}")
+        rules = [item["rule"] for item in _objects(output) if "rule" in item] if status == 0 else []
+        return _verdict_on_all(rules[-1].get("expr", ())) if rules else ""
 
     def submit(self, requests: Sequence[Nft | NftElement]) -> tuple[int, NftRefusal | None]:
         """Do all of `requests` in one transaction, or none. Returns how many are done, and why not all.
@@ -132,12 +151,27 @@ class Nftables:
         The only place where libnftables is called; in a read-only run it sees nothing that is not a
         listing.
         """
-        if self._meter.read_only and not re.fullmatch(r"list (table [a-z]+ [\w./-]+|chains)", command):
+        if self._meter.read_only and not re.fullmatch(_LISTING, command):
             self._meter.write("NFT_WRITE")
         if self._context is None:
             self._context = _context()
         status, output, error = self._context.cmd(command.encode())
         return int(status), output.decode(errors="replace"), error.decode(errors="replace")
+
+
+def _verdict_on_all(statements: Sequence[Mapping[str, Any]]) -> str:
+    """drop or reject, if a rule of these statements does so with every packet; else ""."""
+    left = [name for statement in statements for name in statement if name not in _SAYING_NOTHING]
+    return left[0] if left in (["drop"], ["reject"]) else ""
+
+
+def _manager(chain: Mapping[str, Any], names: Set[str]) -> str:
+    """Who made a chain of the forward hook, by the names that only that one gives; `names` are those of all chains."""
+    if chain["table"] == "firewalld":
+        return "firewalld"
+    if (chain["table"], chain["name"]) != ("filter", "FORWARD"):
+        return ""
+    return "docker" if "DOCKER-USER" in names else "ufw" if "ufw-user-forward" in names else ""
 
 
 def version() -> str:

@@ -122,7 +122,7 @@ def test_a_dropping_forward_policy_is_named_with_the_way_out(host: Host) -> None
     ((level, text, remedy),) = findings(host.reconcile("doctor", "--format", "json"), "forward chains")
     assert (level, "inet hand fw" in text) == ("warning", True)
     assert remedy is not None
-    assert "nft add rule inet hand fw iifname BRIDGE accept" in remedy
+    assert "nft insert rule inet hand fw iifname BRIDGE accept" in remedy
 
 
 def test_forwarding_that_is_off_is_named_and_who_turns_it_off_at_boot(tmp_path: Path) -> None:

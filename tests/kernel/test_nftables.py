@@ -53,6 +53,27 @@ def test_forward_chains_of_all_tables_are_told(kernel: LiveKernel) -> None:
     assert look(kernel).forward_chains == ()
 
 
+@pytest.mark.parametrize(
+    ("rules", "policy"),
+    [
+        ("accept", "accept"),
+        ("drop", "drop"),
+        ("counter log reject", "reject"),
+        ("drop; accept", "accept"),
+        ("ip saddr 10.0.0.1 drop", "accept"),
+        ("ct state established accept; reject with icmpx admin-prohibited", "reject"),
+    ],
+)
+def test_a_last_rule_that_decides_on_everything_counts_as_the_policy(
+    kernel: LiveKernel, rules: str, policy: str
+) -> None:
+    hook = "type filter hook forward priority 0; policy accept;"
+    subprocess.run(["nft", f"table inet firewalld {{ chain filter_FORWARD {{ {hook} {rules}; }}; }}"], check=True)
+    do(kernel, *TABLE)
+    (found,) = (chain for chain in look(kernel, "inet t").forward_chains if chain.table == "firewalld")
+    assert found == ForwardChain("inet", "firewalld", "filter_FORWARD", policy, "firewalld")
+
+
 def test_what_others_change_is_seen(kernel: LiveKernel) -> None:
     do(kernel, *TABLE)
     look(kernel, "inet t")
