@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reconciler.core.plan import Plan
     from reconciler.core.planner import Policy
     from reconciler.core.resource import State
-    from reconciler.reconcile import View
+    from reconciler.reconcile import Kernel, Progress, View
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +25,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.policy(parser)
     options.basis(parser)
     options.guards(parser)
+    parser.add_argument(
+        "--keep-going",
+        action="store_true",
+        help="when something fails, leave it out with all that rests on it, finish the rest, tell every failure, and exit 1 "
+        "(default: undo everything, exit 7)",
+    )
     options.output(parser)
     options.detailed_exitcode(parser)
     options.fail_on(parser)
@@ -68,7 +74,7 @@ def make_so(
     from reconciler.core import guards
     from reconciler.kernel.lock import Lock
 
-    with context.kernel(read_only=False) as kernel, Lock(owner, arguments.lock_timeout):
+    with context.kernel(read_only=False) as kernel, Lock(owner, context.patience(owner, arguments)):
         generation = kernel.generation() if accept is not None else 0
         plan, view = reconcile.plan(kernel, desired, owner, policy)
         if accept is not None:
@@ -77,14 +83,37 @@ def make_so(
                 raise StalePlanError("an nftables table was changed just now. Nothing was touched: try again")
         show(plan, view, arguments)
         sys.stdout.flush()
-        guards.refuse_conflicts(plan)
+        if not getattr(arguments, "keep_going", False):
+            guards.refuse_conflicts(plan)
         if limited:
             guards.refuse_many_deletes(plan, arguments.max_deletes)
         if plan.steps:
             with _Progress() as progress:
+                if getattr(arguments, "keep_going", False):
+                    return _keep_going(kernel, desired, plan, policy, progress, arguments)
                 reconcile.apply(kernel, desired, plan, view.found, policy, progress)
             _report(plan, arguments)
     return 0
+
+
+def _keep_going(
+    kernel: Kernel, desired: State, plan: Plan, policy: Policy, progress: Progress, arguments: argparse.Namespace
+) -> int:
+    """Does what can be done. Returns the exit code: 1 if anything could not."""
+    from reconciler import keep_going
+
+    result = keep_going.apply(kernel, desired, plan, policy, progress)
+    if not result.failures:
+        _report(plan, arguments)
+        return 0
+    for why in result.failures.values():
+        print(f"reconcile: {why}", file=sys.stderr)
+    left = len(result.left.steps)
+    print(
+        f"reconcile: {len(result.failures)} could not be done; {len(result.done)} changes were, and {left} are left",
+        file=sys.stderr,
+    )
+    return 1
 
 
 def _report(plan: Plan, arguments: argparse.Namespace) -> None:

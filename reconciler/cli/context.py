@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,18 +77,33 @@ def policy(arguments: argparse.Namespace) -> Policy:
     return Policy(adopt=arguments.adopt, prune_foreign=arguments.prune == "foreign")
 
 
+def refuse_without(lacking: Sequence[str]) -> None:
+    """Raises PlatformError if any capability is `lacking`."""
+    if lacking:
+        raise PlatformError(
+            f"this reads and changes the host's network, which takes root, or {' and '.join(lacking)}: run it with sudo, "
+            "or try it with no root and no risk: reconcile sandbox"
+        )
+
+
+_AGENTS_TURN = 10.0
+
+
+def patience(owner: str, arguments: argparse.Namespace) -> float:
+    """Seconds to wait for the lock. An agent has it for moments at a time, so where one runs there is always some patience."""
+    from reconciler.kernel.lock import agents_door
+
+    asked: float = arguments.lock_timeout
+    return max(asked, _AGENTS_TURN if agents_door(owner).exists() else 0.0)
+
+
 @contextmanager
 def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
     """The live kernel. One that is `read_only` refuses every writing message. Raises PlatformError without the privilege."""
     from reconciler.kernel import privilege
     from reconciler.kernel.live import LiveKernel
 
-    lacking = privilege.missing()
-    if lacking:
-        raise PlatformError(
-            f"this reads and changes the host's network, which takes root, or {' and '.join(lacking)}: run it with sudo, "
-            "or try it with no root and no risk: reconcile sandbox"
-        )
+    refuse_without(privilege.missing())
     live = LiveKernel(read_only=read_only)
     try:
         yield live
@@ -152,3 +167,17 @@ def owner(arguments: argparse.Namespace) -> str:
         return document(arguments).name
     except UsageError:
         return DEFAULT_OWNER
+
+
+def agents_owner(arguments: argparse.Namespace) -> str:
+    """The same for a word to the agent, which has to reach it also when the file is invalid."""
+    from reconciler.errors import ManifestError
+    from reconciler.watch import control
+
+    try:
+        return owner(arguments)
+    except ManifestError:
+        running = control.only_owner()
+        if running is None:
+            raise
+        return running

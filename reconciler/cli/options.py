@@ -16,6 +16,19 @@ def non_negative(text: str) -> int:
 non_negative.__name__ = "whole number"
 
 
+def seconds(text: str) -> float:
+    """A span of time in seconds (90, 90s, 15m, 2h, 1d), for argparse."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = (text[:-1], units[text[-1:]]) if text[-1:] in units else (text, 1)
+    value = float(number) * unit
+    if not 0 < value < 1e9:
+        raise ValueError
+    return value
+
+
+seconds.__name__ = "span of time"
+
+
 def file(parser: argparse.ArgumentParser) -> None:
     """-f, and its completion by the shell."""
     parser.add_argument(

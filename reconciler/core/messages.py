@@ -276,16 +276,32 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A part of what there is, to be looked at where something is known to have happened.
+
+    Some links of the host with all that hangs on them, some namespaces, some elements of nftables sets as (table, set, key as nft
+    writes it), and (`settings`) the host's sysctls.
+    """
+
+    links: frozenset[str] = frozenset()
+    namespaces: frozenset[str] = frozenset()
+    elements: frozenset[tuple[str, str, str]] = frozenset()
+    settings: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
     """What to look at.
 
     All named namespaces are always looked at (what we made there is to be found even when no file names it any more), besides the
     host and the `namespaces` given, which need not exist. `sysctls` are (namespace, name). `tables` are as `inet filter`.
+    With a `part` no more than that has to be looked at, and the Snapshot says nothing of what is not in it.
     """
 
     namespaces: frozenset[str] = frozenset()
     sysctls: frozenset[tuple[str, str]] = frozenset()
     tables: frozenset[str] = frozenset()
+    part: Part | None = None
 
 
 def to_json(value: object) -> Any:

@@ -59,6 +59,26 @@ Kernels before 4.20 send those of all tables (no NETLINK_GET_STRICT_CHK).
 """
 
 
+def link_called(name: str) -> bytes:
+    """The request for the one link `name`."""
+    return wire.IFINFO.pack(0, 0, 0, 0, 0) + wire.attribute(IFLA_IFNAME, name.encode(errors="surrogateescape") + b"\0")
+
+
+def link_at(index: int) -> bytes:
+    """The request for the one link of that index."""
+    return wire.IFINFO.pack(0, 0, index, 0, 0)
+
+
+def addresses_of(index: int) -> bytes:
+    """The request for the addresses of one link. Kernels before 4.20 send those of all."""
+    return wire.IFADDR.pack(0, 0, 0, 0, index)
+
+
+def routes_by(index: int) -> bytes:
+    """The request for the main table's routes out of one link. Kernels before 4.20 send all."""
+    return MAIN_ROUTES + wire.attribute(RTA_OIF, index.to_bytes(4, sys.byteorder))
+
+
 @dataclass(slots=True)
 class RawLink:
     """A link as the kernel has it, with indexes for names.

@@ -12,9 +12,9 @@ import itertools
 import os
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType, UnionType
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 from reconciler.core.messages import (
     HOST,
@@ -28,17 +28,21 @@ from reconciler.core.messages import (
     Nft,
     NftElement,
     Outcome,
+    Part,
     Request,
     Scope,
     Snapshot,
     WriteSysctl,
 )
-from reconciler.errors import PlatformError
-from reconciler.kernel import conntrack, decode, observation, removal, sysctl, tap, wire
+from reconciler.errors import PlatformError, RefusedError
+from reconciler.kernel import conntrack, decode, elements, observation, removal, sysctl, tap, wire
 from reconciler.kernel.meter import Meter
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink import NetlinkError, Socket
 from reconciler.kernel.nftables import Nftables, generation
+
+if TYPE_CHECKING:
+    from reconciler.kernel.monitor import Monitor
 
 _SOCKETS = 16
 """Sockets kept open at a time. A plan deals with a namespace in one go, so few are enough."""
@@ -89,6 +93,8 @@ class LiveKernel:
         Raises PlatformError when it may not look, RefusedError rather than answer in part.
         """
         namespaces = observation.observe(scope, self._namespaces, self._meter)
+        if scope.part is not None:
+            return Snapshot(namespaces, self._elements(scope.part), self._address_protocols)
         tables = {name: self._nftables.table(name) for name in sorted(scope.tables)}
         return Snapshot(
             namespaces,
@@ -96,6 +102,34 @@ class LiveKernel:
             self._address_protocols,
             self._nftables.forward_chains() if scope.tables else (),
         )
+
+    def _elements(self, part: Part) -> dict[str, tuple[Mapping[str, Any], ...]]:
+        """Listings with just the elements of `part` that are there."""
+        asked: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+        for table, name, match in sorted(part.elements):
+            asked.setdefault(table, []).append((name, tuple(match.split(" . "))))
+        try:
+            return {table: tuple(elements.listing(self._meter, table, items)) for table, items in asked.items()}
+        except NetlinkError as error:
+            raise RefusedError(f"elements of nftables sets cannot be looked at: {error.strerror}") from error
+
+    def monitor(self, tables: frozenset[str]) -> Monitor:
+        """What listens to the kernel's notifications from now on, as far as they concern `tables` and links. Raises PlatformError."""
+        from reconciler.kernel.monitor import Monitor
+
+        return Monitor(tables)
+
+    def acquaint(self, monitor: Monitor, namespaces: frozenset[str], *, links: bool = True) -> None:
+        """Tells `monitor` the numbers of `namespaces`, and (`links`) what links the host has. Raises RefusedError."""
+        from reconciler.kernel.monitor import numbers
+
+        try:
+            if links:
+                with Socket(self._meter) as socket:
+                    monitor.know(map(decode.link, socket.dump(wire.RTM_GETLINK, decode.ALL_LINKS)))
+            monitor.learn(numbers(self._meter, self._namespaces, namespaces))
+        except OSError as error:
+            raise RefusedError(f"namespaces cannot be told by number: {error.strerror}") from error
 
     def generation(self) -> int:
         """The number of nftables' state. While it is the same, nobody has changed any table. Raises PlatformError."""

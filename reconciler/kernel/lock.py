@@ -110,3 +110,8 @@ def _span(seconds: int) -> str:
     if seconds < 120:
         return f"{seconds} s"
     return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
+
+
+def agents_door(owner: str) -> Path:
+    """The socket at which an agent of `owner` answers, while there is one (reconciler.watch.control)."""
+    return Lock(owner).path.with_suffix(".agent")

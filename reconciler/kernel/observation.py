@@ -7,6 +7,7 @@ no more file descriptors than one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 import sys
@@ -26,7 +27,7 @@ from reconciler.kernel import decode, sysctl, wire
 from reconciler.kernel.decode import RawLink
 from reconciler.kernel.meter import Meter
 from reconciler.kernel.namespaces import Identity, Namespaces
-from reconciler.kernel.netlink import Socket
+from reconciler.kernel.netlink import NetlinkError, Socket
 
 _NETNSA_NSID, _NETNSA_FD = 1, 3  # linux/net_namespace.h
 _NOT_ASSIGNED = -1
@@ -71,20 +72,25 @@ def observe(scope: Scope, namespaces: Namespaces, meter: Meter) -> dict[str, Nam
     Raises PlatformError when not allowed to look, RefusedError when the kernel will not show something in
     full.
     """
-    observer = _Observer(namespaces, meter)
+    observer = _Observer(namespaces, meter, None if scope.part is None else scope.part.links)
     wanted: dict[str, list[str]] = {}
     for namespace, name in sorted(scope.sysctls):
         wanted.setdefault(namespace, []).append(name)
-    for name in dict.fromkeys((HOST, *sorted(scope.namespaces), *namespaces.names())):
+    named = namespaces.names() if scope.part is None else sorted(scope.part.namespaces)
+    others = scope.namespaces if scope.part is None else ()
+    for name in dict.fromkeys((HOST, *sorted(others), *named)):
         observer.look(name, wanted.get(name, ()))
     observer.pair()
     return observer.records()
 
 
 class _Observer:
-    def __init__(self, namespaces: Namespaces, meter: Meter) -> None:
+    """`links` are those of the host to look at, None for all."""
+
+    def __init__(self, namespaces: Namespaces, meter: Meter, links: frozenset[str] | None) -> None:
         self._namespaces = namespaces
         self._meter = meter
+        self._links = links
         self._looks: dict[Identity, _Look] = {}
         self._named: dict[str, tuple[Identity, dict[str, str]]] = {}
         self._by_nsid: dict[int, _Look] = {}
@@ -118,10 +124,21 @@ class _Observer:
 
     def _dump(self, name: str) -> _Look:
         with Socket(self._meter) as socket:
-            links = {raw.index: raw for raw in map(decode.link, socket.dump(wire.RTM_GETLINK, decode.ALL_LINKS))}
+            if name == HOST and self._links is not None:
+                links = {raw.index: raw for raw in _some_links(socket, self._links)}
+                # Masters are there to be named; what hangs on them was not asked for.
+                asked = [index for index, raw in links.items() if raw.name in self._links]
+                of_addresses, of_routes = [*map(decode.addresses_of, asked)], [*map(decode.routes_by, asked)]
+            else:
+                links = {raw.index: raw for raw in map(decode.link, socket.dump(wire.RTM_GETLINK, decode.ALL_LINKS))}
+                of_addresses, of_routes = [decode.ALL_ADDRESSES], [decode.MAIN_ROUTES]
             names = {index: raw.name for index, raw in links.items()}.get
-            addresses = [decode.address(chunk, names) for chunk in socket.dump(wire.RTM_GETADDR, decode.ALL_ADDRESSES)]
-            routes = [decode.route(chunk, names) for chunk in socket.dump(wire.RTM_GETROUTE, decode.MAIN_ROUTES)]
+            addresses = [
+                decode.address(chunk, names) for body in of_addresses for chunk in socket.dump(wire.RTM_GETADDR, body)
+            ]
+            routes = [
+                decode.route(chunk, names) for body in of_routes for chunk in socket.dump(wire.RTM_GETROUTE, body)
+            ]
         return _Look(
             name,
             links,
@@ -182,6 +199,29 @@ class _Observer:
         if far is not None:
             look.peers[raw.index] = (other.name, far.name)
             other.peers[far.index] = (look.name, raw.name)
+
+
+def _some_links(socket: Socket, names: frozenset[str]) -> Iterator[RawLink]:
+    """Those of `names` that are there, and what they are ports of."""
+    masters = set()
+    for name in sorted(names):
+        raw = _one_link(socket, decode.link_called(name))
+        if raw is not None:
+            masters.add(raw.master)
+            yield raw
+    for index in sorted(masters - {0}):
+        raw = _one_link(socket, decode.link_at(index))
+        if raw is not None:
+            yield raw
+
+
+def _one_link(socket: Socket, body: bytes) -> RawLink | None:
+    try:
+        return decode.link(socket.ask(wire.RTM_GETLINK, body))
+    except NetlinkError as error:
+        if error.errno == errno.ENODEV:
+            return None
+        raise
 
 
 def _veths(look: _Look) -> Iterator[RawLink]:

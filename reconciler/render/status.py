@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from reconciler.core.plan import Plan
@@ -36,6 +38,20 @@ def status_text(plan: Plan, found: State, desired: State, *, color: bool) -> str
     for title, rows in open_ends.items():
         if rows:
             lines += [(Span(f"{title}:", Style.BOLD),), *_few(rows)]
+    return "".join(f"{paint(line, color=color)}\n" for line in lines)
+
+
+_HEALTH = {"Synced": Style.GREEN, "Pending": Style.YELLOW, "Degraded": Style.RED, "OutOfSync": Style.YELLOW}
+
+
+def agent_text(agent: Mapping[str, Any], *, color: bool) -> str:
+    """What the agent tells of itself (reconciler.watch.status), in two lines: how it goes and why; since when, and at which revision."""
+    health, reason = str(agent.get("health")), str(agent.get("reason"))
+    since = datetime.fromtimestamp(float(agent.get("since", 0))).strftime("%Y-%m-%d %H:%M:%S")
+    lines: list[Line] = [
+        (Span("agent: ", Style.BOLD), Span(health, _HEALTH.get(health, Style.YELLOW)), Span(f", {reason}")),
+        (Span(f"  since {since}, revision {agent.get('revision') or 'none'} of {agent.get('source')}"),),
+    ]
     return "".join(f"{paint(line, color=color)}\n" for line in lines)
 
 
