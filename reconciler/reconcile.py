@@ -46,6 +46,8 @@ class View:
 
     found: State
     desired: State
+    snapshot: Snapshot
+    """What `found` was decoded from."""
 
 
 def scope_of(desired: State, owner: str) -> Scope:
@@ -70,7 +72,7 @@ def observe(kernel: Kernel, desired: State, owner: str) -> Snapshot:
 def look(kernel: Kernel, desired: State, owner: str) -> View:
     """Observes, and completes the wish with what depends on the host it is for."""
     snapshot = observe(kernel, desired, owner)
-    return View(decode(snapshot), host_rules.complete(desired, snapshot))
+    return View(decode(snapshot), host_rules.complete(desired, snapshot), snapshot)
 
 
 def plan(kernel: Kernel, desired: State, owner: str, policy: Policy = Policy()) -> tuple[Plan, View]:

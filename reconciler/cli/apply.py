@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("path", metavar="PATH", help="what `reconcile plan --out PATH` wrote")
     options.guards(parser)
+    options.safety(parser)
     options.output(parser)
     parser.set_defaults(run=run)
 

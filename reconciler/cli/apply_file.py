@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from reconciler.cli import context, options
+from reconciler.cli import context, options, safety
 from reconciler.cli import plan as plan_command
 from reconciler.errors import StalePlanError, UsageError
 
@@ -25,6 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.policy(parser)
     options.basis(parser)
     options.guards(parser)
+    options.safety(parser)
     options.output(parser)
     options.detailed_exitcode(parser)
     options.fail_on(parser)
@@ -64,23 +65,31 @@ def make_so(
     from reconciler.core import guards
     from reconciler.kernel.lock import Lock
 
-    with context.kernel(read_only=False) as kernel, Lock(owner, arguments.lock_timeout):
-        generation = kernel.generation() if accept is not None else 0
-        plan, view = reconcile.plan(kernel, desired, owner, policy)
-        if accept is not None:
-            accept(plan, view)
-            if kernel.generation() != generation:
-                raise StalePlanError("an nftables table was changed just now. Nothing was touched: try again")
-        show(plan, view, arguments)
-        sys.stdout.flush()
-        guards.refuse_conflicts(plan)
-        if limited:
-            guards.refuse_many_deletes(plan, arguments.max_deletes)
-        if plan.steps:
-            with _Progress() as progress:
-                reconcile.apply(kernel, desired, plan, view.found, policy, progress)
-            _report(plan, arguments)
-    return 0
+    safety.check_options(arguments)
+    with context.kernel(read_only=False) as kernel:
+        with Lock(owner, arguments.lock_timeout):
+            safety.settle(kernel, owner)
+            safety.refuse_again(owner, desired, arguments)
+            generation = kernel.generation() if accept is not None else 0
+            plan, view = reconcile.plan(kernel, desired, owner, policy)
+            if accept is not None:
+                accept(plan, view)
+                if kernel.generation() != generation:
+                    raise StalePlanError("an nftables table was changed just now. Nothing was touched: try again")
+            show(plan, view, arguments)
+            sys.stdout.flush()
+            guards.refuse_conflicts(plan)
+            if limited:
+                guards.refuse_many_deletes(plan, arguments.max_deletes)
+            safety.refuse_cutoff(plan, view, arguments)
+            journal = None
+            if plan.steps:
+                with _Progress() as progress:
+                    journal = safety.apply(kernel, desired, plan, view, policy, progress, arguments)
+                _report(plan, arguments)
+            if journal is None:
+                safety.forget_rolled_back(owner)
+        return 0 if journal is None else safety.await_confirmation(kernel, journal, arguments)
 
 
 def _report(plan: Plan, arguments: argparse.Namespace) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FILE_VARIABLE = "RECONCILE_FILE"
 """Names files, separated as in PATH, for commands without -f. The sandbox sets it."""
+STATE_VARIABLE = "RECONCILE_STATE_DIR"
+"""Where what awaits confirmation is kept (reconciler.confirm.directory)."""
 DEFAULT_FILES = (Path("reconcile.yaml"), Path("/etc/reconciler"))
 
 
@@ -77,16 +79,21 @@ def policy(arguments: argparse.Namespace) -> Policy:
     return Policy(adopt=arguments.adopt, prune_foreign=arguments.prune == "foreign")
 
 
-@contextmanager
-def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
-    """The live kernel. One that is `read_only` refuses every writing message. Raises PlatformError without the privilege."""
-    from reconciler.kernel.live import LiveKernel
-
+def require_root() -> None:
+    """Raises PlatformError for an ordinary user."""
     if os.geteuid() != 0:
         raise PlatformError(
             "this reads and changes the host's network, which takes root: run it with sudo, "
             "or try it with no root and no risk: reconcile sandbox"
         )
+
+
+@contextmanager
+def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
+    """The live kernel. One that is `read_only` refuses every writing message. Raises PlatformError without the privilege."""
+    from reconciler.kernel.live import LiveKernel
+
+    require_root()
     live = LiveKernel(read_only=read_only)
     try:
         yield live

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from reconciler.cli import context, options
+from reconciler.cli import context, options, safety
 
 
 def add(commands: Any) -> None:
@@ -32,9 +32,13 @@ def run(arguments: argparse.Namespace) -> int:
     desired = context.desired(document)
     with context.kernel(read_only=True) as kernel:
         plan, view = reconcile.plan(kernel, desired, document.name)
+    told, waiting = safety.status(document.name)
     if arguments.format == "json":
-        json.dump(status.status_json(plan, view.found, view.desired), sys.stdout, indent=2)
+        body = status.status_json(plan, view.found, view.desired) | {"awaits_confirmation": waiting}
+        json.dump(body, sys.stdout, indent=2)
         print()
     else:
         print(status.status_text(plan, view.found, view.desired, color=context.colored()).rstrip("\n"))
+        if told:
+            safety.say(f"{told}.")
     return 2 if arguments.detailed_exitcode and not plan.empty else 0
