@@ -272,10 +272,17 @@ def load(path: Path) -> Journal | None:
 
 
 def remove(journal: Journal) -> None:
-    """Removes the journal, and has that on disk when this returns."""
+    """Removes the journal, has that on disk, and wakes the timer, which ends."""
     path_of(journal).unlink(missing_ok=True)
     _sync(directory())
-    fifo_of(journal).unlink(missing_ok=True)
+    fifo = fifo_of(journal)
+    with contextlib.suppress(OSError):
+        opened = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.write(opened, b"!")
+        finally:
+            os.close(opened)
+    fifo.unlink(missing_ok=True)
 
 
 def last_rolled_back(owner: str) -> RolledBack | None:

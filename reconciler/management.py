@@ -2,8 +2,8 @@
 
 A way is told by an address of this host, the other side's address, or both. What it hangs on:
 
-- the link that holds the host's address is there and up, holds it still, and is no port of a bridge, since what arrives at a port goes
-  to the bridge;
+- the link that holds the host's address is there and up, holds it still, and is no port of a bridge. What arrives at a port is the
+  bridge's, so the port's own questions for neighbours (ARP, NDP) get no answer: such a session dies within a minute or so, not at once;
 - the other side is reached by the same link and gateway: a new bridge's subnet can swallow it;
 - where that link is a bridge, its uplinks stay; where the next hop is a container, so does that;
 - the port that the session came by is not published for a container: an established connection would be led there, too, since

@@ -55,10 +55,8 @@ def alive(journal: Journal) -> bool:
     )
 
 
-def wake(journal: Journal) -> None:
-    """Has the timer look at its journal again, which is gone, and end."""
-    with contextlib.suppress(OSError):
-        _poke(journal)
+def stop(journal: Journal) -> None:
+    """Stops a timer of systemd, whose journal is gone. A process ends by itself."""
     if _systemd_is_here():
         _systemctl("stop", f"{unit(journal)}.timer")
 
@@ -205,11 +203,3 @@ def _has_reader(journal: Journal) -> bool:
     except OSError:  # ENXIO: nobody has it open for reading (fifo(7))
         return False
     return True
-
-
-def _poke(journal: Journal) -> None:
-    opened = os.open(confirm.fifo_of(journal), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        os.write(opened, b"!")
-    finally:
-        os.close(opened)

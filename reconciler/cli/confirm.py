@@ -40,6 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
                 raise NotAwaitedError(f"there is nothing whole to confirm: {safety.awaiting(journal)}")
         confirm.forget_rolled_back(journal.owner)
         confirm.remove(journal)
-    timer.wake(journal)
+    timer.stop(journal)
     safety.say(f"confirmed: what {journal.by} applied stays.")
     return 0

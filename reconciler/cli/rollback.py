@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         with Lock(safety.pending(arguments).owner, arguments.lock_timeout):
             journal = safety.pending(arguments)
             confirm.roll_back(kernel, journal, "by `reconcile rollback`")
-        timer.wake(journal)
+        timer.stop(journal)
     print("Rolled back and verified: the host is as it was before.")
     return 0
 

@@ -181,7 +181,7 @@ def apply(
         reconcile.apply(kernel, desired, plan, view.found, policy, progress)
     except RolledBackError:
         confirm.remove(journal)
-        timer.wake(journal)
+        timer.stop(journal)
         raise
     except BaseException:
         print(f"reconcile: cut short: all of it is rolled back at {_clock(journal.until)}", file=sys.stderr)
@@ -196,9 +196,9 @@ def await_confirmation(kernel: LiveKernel, journal: Journal, arguments: argparse
     from reconciler import confirm
 
     stream = sys.stdout if getattr(arguments, "format", "text") == "text" else sys.stderr
-    print(f"It awaits confirmation until {_clock(journal.until)}, for {journal.seconds} s.", file=stream)
-    print(what_to_do(journal), file=stream, flush=True)
     try:
+        print(f"It awaits confirmation until {_clock(journal.until)}, for {journal.seconds} s.", file=stream)
+        print(what_to_do(journal), file=stream, flush=True)
         _wait(kernel, journal)
     except KeyboardInterrupt:
         print(f"\nreconcile: what was applied still awaits confirmation until {_clock(journal.until)}", file=sys.stderr)
