@@ -164,6 +164,15 @@ def _of_a_process(item: Resource) -> bool:
     return any(part.startswith("pid:") for key in rests_on for part in (key.namespace, key.name))
 
 
+def beyond_recall(plan: Plan) -> tuple[str, ...]:
+    """What `plan` deletes and nobody can make again as it was."""
+    return tuple(
+        step.subject.label
+        for step in plan.steps
+        if step.action is Action.DELETE and reconcile.cannot_be_made_again(step.subject)
+    )
+
+
 # --- rolling back ----------------------------------------------------------------------------------------------------
 
 

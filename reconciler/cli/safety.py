@@ -170,6 +170,8 @@ def apply(
         raise PlatformError(
             f"{confirm.path_of(journal)} is of another network namespace: set {confirm.DIRECTORY_VARIABLE} to a directory of this one's own"
         )
+    for label in confirm.beyond_recall(plan):
+        print(f"reconcile: warning: {label} goes, and cannot be brought back as it was", file=sys.stderr)
     confirm.write(journal)
     confirm.sweep()
     try:

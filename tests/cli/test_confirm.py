@@ -9,10 +9,8 @@ import pty
 import signal
 import subprocess
 import sys
-import termios
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from fcntl import ioctl
 from pathlib import Path
 from typing import Any
 
@@ -383,19 +381,8 @@ def test_the_terminal_goes(host: Host) -> None:
     before = host.state()
     host.write(WEB)
     ours, theirs = pty.openpty()
-
-    def take_terminal() -> None:
-        os.setsid()
-        ioctl(0, termios.TIOCSCTTY, 0)
-
-    run = subprocess.Popen(
-        [sys.executable, "-m", "reconciler", "--confirm-timeout", "600"],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=environment({}),
-        preexec_fn=take_terminal,
-    )
+    command = ["setsid", "--ctty", sys.executable, "-m", "reconciler", "--confirm-timeout", "600"]
+    run = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment({}))
     os.close(theirs)
     said = b""
     while AWAITING.encode() not in said:
@@ -507,6 +494,42 @@ def test_what_can_neither_be_rolled_back_can_be_let_be(host: Host, monkeypatch: 
     assert host.reconcile("confirm").code == 0
     assert host.state() == applied
     assert host.reconcile().code == 0
+
+
+def test_what_cannot_be_brought_back_is_told_before_and_after(host: Host) -> None:
+    """A container given by its process: once no file names it, nobody sees into it."""
+    process = host.inhabited_namespace()
+    with_pid = WITHOUT_WEB + f"      app: {{attach: {{pid: {process.pid}}}, addresses: [10.88.0.12]}}\n"
+    host.write(with_pid)
+    assert host.reconcile().code == 0
+    host.write(WITHOUT_WEB)
+    run = Run(host, seconds=1)
+    _, err = run.rest()
+    assert run.process.returncode == 1
+    assert "cannot be brought back as it was" in err.splitlines()[0]
+    assert "it cannot be rolled back whole: left to undo:\n  create veth app-" in err
+    assert "rolling back failed" in host.reconcile("status").out
+    assert host.reconcile().code in (1, 4)
+    until(lambda: not timers())  # it has tried three times
+    assert (STATE / timer.LOG).read_text().count("left to undo") == 3
+    assert host.reconcile("confirm").code == 0
+    host.write(with_pid)
+    assert host.reconcile().code == 0
+
+
+def test_journals_are_where_they_outlive_a_boot(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert confirm.directory() == STATE
+    monkeypatch.delenv("RECONCILE_STATE_DIR")
+    monkeypatch.setattr(confirm, "DIRECTORY", tmp_path / "lib" / "reconciler")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    assert confirm.directory() == Path("/home/somebody/.local/state/reconciler")  # no lib to write to
+    monkeypatch.setenv("XDG_STATE_HOME", "/home/somebody/state")
+    assert confirm.directory() == Path("/home/somebody/state/reconciler")
+    (tmp_path / "lib").mkdir()
+    assert confirm.directory() == tmp_path / "lib" / "reconciler"
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert confirm.directory() == Path("/home/somebody/state/reconciler")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": "reconcile journal", "version": 9}', "[" * 100_000])

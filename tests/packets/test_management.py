@@ -93,8 +93,8 @@ def seen(site: Site, text: str, way: Way) -> tuple[Plan, tuple[str, ...]]:
 
 
 def forget_neighbours(world: World) -> None:
-    """As the host does by itself after a minute (gc_stale_time, arp(7)). Until then it still sends to where its peers were, and a session by
-    a link that became a bridge's port lives on; the answers to its next questions go to the bridge."""
+    """As the host does by itself after a minute (gc_stale_time, arp(7)). Until then it still sends to where its peers were, and a session
+    by a link that became a bridge's port lives on; the answers to its next questions go to the bridge."""
     for family in ("-4", "-6"):
         world.host.run("ip", family, "neighbour", "flush", "all")
 
