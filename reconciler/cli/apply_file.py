@@ -59,7 +59,8 @@ def make_so(
 ) -> int:
     """Brings the host to `desired` under the lock of `owner`, and prints what was done. Returns the exit code.
 
-    `accept` sees the plan before all else, and raises to refuse it; nobody may have changed any nftables table meanwhile.
+    `accept` sees the plan before all else, and raises to refuse it, also if it cuts the way to this host; nobody may have changed any
+    nftables table meanwhile.
     """
     from reconciler import reconcile
     from reconciler.core import guards
@@ -81,7 +82,8 @@ def make_so(
             guards.refuse_conflicts(plan)
             if limited:
                 guards.refuse_many_deletes(plan, arguments.max_deletes)
-            safety.refuse_cutoff(plan, view, arguments)
+            if accept is None:
+                safety.refuse_cutoff(plan, view, arguments)
             journal = None
             if plan.steps:
                 with _Progress() as progress:

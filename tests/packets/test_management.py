@@ -188,6 +188,18 @@ def test_who_saws_off_the_branch_is_stopped_and_with_a_timeout_lands_softly(
         assert session.ask(30) == session.first
 
 
+def test_a_saved_plan_that_was_refused_is_not_used_up(
+    world: World, file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plan = str(tmp_path / "plan.json")
+    with world.host.entered():
+        assert main(["plan", "-f", str(file), "--out", plan]) == 0
+        assert main(["apply", plan, "--protect", "10.99.0.1"]) == 4
+        capfd.readouterr()
+        assert main(["apply", plan, "--protect", "10.99.0.1", "--allow-cutoff", "--confirm-timeout", "1"]) == 7
+        assert capfd.readouterr().err.count("the plan cuts") == 1
+
+
 @pytest.mark.parametrize("address", ["10.99.0.2", "10.99.0.1", "192.0.2.1", "fd99::2"])
 def test_ways_can_be_named(
     world: World,
