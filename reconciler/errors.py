@@ -5,6 +5,7 @@ ReconcileError                1  anything below, and nothing else is ever raised
 ├── ManifestError             3  the file is wrong; carries every problem found, each with its place
 ├── GuardError                4  a guard refused; nothing was touched
 │   └── ConflictError         4  something foreign stands where ours should be
+├── NotAwaitedError           1  nothing awaits confirmation (any more)
 ├── StalePlanError            5  a saved plan no longer fits what is there
 ├── LockedError               6  another run is at work
 ├── RolledBackError           7  a step failed, and the host is as it was before
@@ -54,6 +55,10 @@ class GuardError(ReconcileError):
 
 class ConflictError(GuardError):
     """Something that is not ours stands where ours should be."""
+
+
+class NotAwaitedError(ReconcileError):
+    """Nothing awaits confirmation, or not any more."""
 
 
 class StalePlanError(ReconcileError):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from reconciler.cli import context, options
+from reconciler.cli import context, options, safety
 from reconciler.cli import plan as plan_command
 from reconciler.errors import StalePlanError, UsageError
 
@@ -31,6 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="when something fails, leave it out with all that rests on it, finish the rest, tell every failure, and exit 1 "
         "(default: undo everything, exit 7)",
     )
+    options.safety(parser)
     options.output(parser)
     options.detailed_exitcode(parser)
     options.fail_on(parser)
@@ -68,32 +69,43 @@ def make_so(
 ) -> int:
     """Brings the host to `desired` under the lock of `owner`, and prints what was done. Returns the exit code.
 
-    `accept` sees the plan before all else, and raises to refuse it; nobody may have changed any nftables table meanwhile.
+    `accept` sees the plan before all else, and raises to refuse it, also if it cuts the way to this host; nobody may have changed any
+    nftables table meanwhile.
     """
     from reconciler import reconcile
     from reconciler.core import guards
     from reconciler.kernel.lock import Lock
 
-    with context.kernel(read_only=False) as kernel, Lock(owner, context.patience(owner, arguments)):
-        generation = kernel.generation() if accept is not None else 0
-        plan, view = reconcile.plan(kernel, desired, owner, policy)
-        if accept is not None:
-            accept(plan, view)
-            if kernel.generation() != generation:
-                raise StalePlanError("an nftables table was changed just now. Nothing was touched: try again")
-        show(plan, view, arguments)
-        sys.stdout.flush()
-        if not getattr(arguments, "keep_going", False):
-            guards.refuse_conflicts(plan)
-        if limited:
-            guards.refuse_many_deletes(plan, arguments.max_deletes)
-        if plan.steps:
-            with _Progress() as progress:
-                if getattr(arguments, "keep_going", False):
-                    return _keep_going(kernel, desired, plan, policy, progress, arguments)
-                reconcile.apply(kernel, desired, plan, view.found, policy, progress)
-            _report(plan, arguments)
-    return 0
+    keep_going = getattr(arguments, "keep_going", False)
+    safety.check_options(arguments)
+    with context.kernel(read_only=False) as kernel:
+        with Lock(owner, context.patience(owner, arguments)):
+            safety.settle(kernel, owner)
+            safety.refuse_again(owner, desired, arguments)
+            generation = kernel.generation() if accept is not None else 0
+            plan, view = reconcile.plan(kernel, desired, owner, policy)
+            if accept is not None:
+                accept(plan, view)
+                if kernel.generation() != generation:
+                    raise StalePlanError("an nftables table was changed just now. Nothing was touched: try again")
+            show(plan, view, arguments)
+            sys.stdout.flush()
+            if not keep_going:
+                guards.refuse_conflicts(plan)
+            if limited:
+                guards.refuse_many_deletes(plan, arguments.max_deletes)
+            if accept is None:
+                safety.refuse_cutoff(plan, view, arguments)
+            journal = None
+            if plan.steps:
+                with _Progress() as progress:
+                    if keep_going:
+                        return _keep_going(kernel, desired, plan, policy, progress, arguments)
+                    journal = safety.apply(kernel, desired, plan, view, policy, progress, arguments)
+                _report(plan, arguments)
+            if journal is None:
+                safety.forget_rolled_back(owner)
+        return 0 if journal is None else safety.await_confirmation(kernel, journal, arguments)
 
 
 def _keep_going(

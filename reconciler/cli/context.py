@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FILE_VARIABLE = "RECONCILE_FILE"
 """Names files, separated as in PATH, for commands without -f. The sandbox sets it."""
+STATE_VARIABLE = "RECONCILE_STATE_DIR"
+"""Where what awaits confirmation is kept (reconciler.confirm.directory)."""
 DEFAULT_FILES = (Path("reconcile.yaml"), Path("/etc/reconciler"))
 
 
@@ -77,8 +79,11 @@ def policy(arguments: argparse.Namespace) -> Policy:
     return Policy(adopt=arguments.adopt, prune_foreign=arguments.prune == "foreign")
 
 
-def refuse_without(lacking: Sequence[str]) -> None:
-    """Raises PlatformError if any capability is `lacking`."""
+def require_privilege() -> None:
+    """Raises PlatformError if this process has not the capabilities that the live kernel takes."""
+    from reconciler.kernel import privilege
+
+    lacking = privilege.missing()
     if lacking:
         raise PlatformError(
             f"this reads and changes the host's network, which takes root, or {' and '.join(lacking)}: run it with sudo, "
@@ -100,10 +105,9 @@ def patience(owner: str, arguments: argparse.Namespace) -> float:
 @contextmanager
 def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
     """The live kernel. One that is `read_only` refuses every writing message. Raises PlatformError without the privilege."""
-    from reconciler.kernel import privilege
     from reconciler.kernel.live import LiveKernel
 
-    refuse_without(privilege.missing())
+    require_privilege()
     live = LiveKernel(read_only=read_only)
     try:
         yield live

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli import context, options
+from reconciler.cli import context, options, safety
 from reconciler.cli import plan as plan_command
 from reconciler.cli.apply_file import make_so
 
@@ -30,6 +30,7 @@ def add(commands: Any) -> None:
     options.name(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would go, change nothing")
     options.lock_timeout(parser)
+    options.safety(parser)
     options.output(parser)
     parser.set_defaults(run=run)
 
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         with context.kernel(read_only=True) as kernel:
             plan, view = reconcile.plan(kernel, State(), owner)
         show(plan, view, arguments)
+        safety.foretell(plan, view, arguments)
         return 0
     return make_so(State(), owner, Policy(), arguments, limited=False, show=show)
 

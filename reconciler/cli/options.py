@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reconciler.core.messages import IPAddress
 
 
 def non_negative(text: str) -> int:
@@ -27,6 +31,17 @@ def seconds(text: str) -> float:
 
 
 seconds.__name__ = "span of time"
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+positive.__name__ = "number of seconds"
 
 
 def file(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +90,45 @@ def lock_timeout(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="wait so long for another run to end (default: 0, exit 6 at once)",
     )
+
+
+def safety(parser: argparse.ArgumentParser) -> None:
+    """What keeps the host within reach."""
+    parser.add_argument(
+        "--confirm-timeout",
+        type=positive,
+        metavar="SECONDS",
+        help="apply, then wait for `reconcile confirm`; if it does not come in time, all is undone, whatever becomes of this terminal",
+    )
+    protect(parser)
+    parser.add_argument(
+        "--allow-cutoff",
+        action="store_true",
+        help="accept a plan that cuts the way by which this host is reached (with --confirm-timeout only)",
+    )
+
+
+def protect(parser: argparse.ArgumentParser) -> None:
+    """Ways that must not be cut."""
+    parser.add_argument(
+        "--protect",
+        type=_address,
+        action="append",
+        default=[],
+        metavar="ADDR",
+        help="refuse a plan that cuts the way to ADDR, or one of this host's own addresses ADDR from the network; may be given several "
+        "times. The way of an ssh session is always looked after",
+    )
+
+
+def _address(text: str) -> IPAddress:
+    """An IP address, for argparse."""
+    from reconciler.kernel.session import address
+
+    return address(text)
+
+
+_address.__name__ = "IP address"
 
 
 def output(parser: argparse.ArgumentParser) -> None:
@@ -128,4 +182,13 @@ def name(parser: argparse.ArgumentParser) -> None:
     """Whose things, for commands that need no file."""
     parser.add_argument(
         "--name", metavar="OWNER", help="the owner, `name:` of a file (default: as the file says, else `default`)"
+    )
+
+
+def name_of_pending(parser: argparse.ArgumentParser) -> None:
+    """Whose change, for commands that look at what awaits confirmation and at no file."""
+    parser.add_argument(
+        "--name",
+        metavar="OWNER",
+        help="the owner, `name:` of a file (default: the only one that has a change awaiting)",
     )

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli import context, options
+from reconciler.cli import context, options, safety
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     )
     options.file(parser)
     options.policy(parser)
+    options.protect(parser)
     options.basis(parser)
     options.output(parser)
     options.detailed_exitcode(parser)
@@ -43,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _save(arguments, out)
     plan, view = context.plan(context.document(arguments), arguments)
     show(plan, view, arguments)
+    if arguments.basis == "live":
+        safety.foretell(plan, view, arguments)
     return verdict(plan, arguments)
 
 

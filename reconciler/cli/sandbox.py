@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from reconciler.manifest import Document
     from reconciler.sandbox import World
 
+_STATE = "/run/sandbox/state"
+"""The sandbox's own, where it keeps what awaits confirmation."""
+
 
 def add(commands: Any) -> None:
     """Declares the command."""
@@ -72,6 +75,7 @@ def _inside(arguments: argparse.Namespace, document: Document, sources: str) -> 
     try:
         around = _build_world(document)
         os.environ[context.FILE_VARIABLE] = sources
+        os.environ[context.STATE_VARIABLE] = _STATE
         if not arguments.bare:
             sys.stdout.flush()
             code = _quietly(main, []) if arguments.exec is not None else main([])
@@ -127,6 +131,7 @@ def _environment(sources: str) -> dict[str, str]:
         "PATH": path,
         context.FILE_VARIABLE: sources,
         "RECONCILE_SANDBOX": "1",
+        context.STATE_VARIABLE: _STATE,
         "PS1": "(sandbox) \\w# ",
     }
 

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from reconciler.cli import context, options
+from reconciler.cli import context, options, safety
 
 
 def add(commands: Any) -> None:
@@ -35,11 +35,15 @@ def run(arguments: argparse.Namespace) -> int:
     with context.kernel(read_only=True) as kernel:
         plan, view = reconcile.plan(kernel, desired, document.name)
     agent = control.ask(document.name)
+    told, waiting = safety.status(document.name)
     if arguments.format == "json":
-        json.dump(status.status_json(plan, view.found, view.desired) | {"agent": agent}, sys.stdout, indent=2)
+        body = status.status_json(plan, view.found, view.desired) | {"agent": agent, "awaits_confirmation": waiting}
+        json.dump(body, sys.stdout, indent=2)
         print()
     else:
         if agent is not None:
             sys.stdout.write(status.agent_text(agent, color=context.colored()))
         print(status.status_text(plan, view.found, view.desired, color=context.colored()).rstrip("\n"))
+        if told:
+            safety.say(f"{told}.")
     return 2 if arguments.detailed_exitcode and not plan.empty else 0

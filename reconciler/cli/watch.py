@@ -57,7 +57,6 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Works until it is told to stop."""
-    from reconciler.kernel import privilege
     from reconciler.watch.agent import Agent, Options
     from reconciler.watch.log import Log
     from reconciler.watch.pace import Rates
@@ -66,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = context.files(arguments)
     if "-" in names:
         raise UsageError("standard input cannot be followed: name a file or a directory")
-    context.refuse_without(privilege.missing())
+    context.require_privilege()
     chosen = Options(
         host_id=context.host_id(),
         policy=context.policy(arguments),

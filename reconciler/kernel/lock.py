@@ -17,6 +17,8 @@ from pathlib import Path
 from reconciler.errors import LockedError, PlatformError
 
 _POLL = 0.1
+_NAMELESS = 0.2
+"""Seconds for which a holder may have the lock and not yet have said who it is."""
 
 
 def directory() -> Path:
@@ -86,6 +88,9 @@ class Lock:
     def release(self) -> None:
         """Give the lock back; nothing if it is not held."""
         if self._held >= 0:
+            # Else whoever comes next would for an instant be taken for us.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._held, 0)
             os.close(self._held)
             self._held = -1
 
@@ -101,7 +106,9 @@ def _try(opened: int) -> bool:
 
 
 def _holder(opened: int) -> str:
-    pid = os.pread(opened, 32, 0).decode(errors="replace").strip()
+    deadline = time.monotonic() + _NAMELESS
+    while not (pid := os.pread(opened, 32, 0).decode(errors="replace").strip()) and time.monotonic() < deadline:
+        time.sleep(_NAMELESS / 20)
     age = max(0, int(time.time() - os.fstat(opened).st_mtime))
     return f"process {pid or '?'}, for {_span(age)} already,"
 
