@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from reconciler import keep_going, reconcile
+from reconciler import confirm, keep_going, reconcile
 from reconciler.core import guards
 from reconciler.core.messages import Scope, Snapshot
 from reconciler.core.plan import Plan, Step
 from reconciler.core.planner import Policy
 from reconciler.core.resource import Key, State
-from reconciler.errors import LockedError, ManifestError, ReconcileError, RolledBackError
+from reconciler.errors import GuardError, LockedError, ManifestError, ReconcileError, RolledBackError
 from reconciler.kernel.live import LiveKernel
 from reconciler.kernel.lock import Lock
 from reconciler.kernel.monitor import EVERYTHING, Monitor
@@ -43,6 +43,7 @@ from reconciler.watch.triggers import Bell, Directories, Processes, Signals
 _REMEMBERED = 50
 """Changes that are told."""
 _LOCKED_PAUSE = 0.5
+_CONFIRM_LOOK = 5.0
 _NAMESPACE_LATER = (0.05, 0.25, 1.0)
 """Seconds after a name appeared under /run/netns: the namespace is mounted over it a moment later, which nobody tells."""
 
@@ -264,6 +265,9 @@ class Agent:
             elif path.parent == self._beside:
                 if path == control.suspension_file(self._owner):
                     self._pace.at(now, Task.FULL)
+            elif path.parent == confirm.directory():
+                if path.name.startswith("pending-"):
+                    self._pace.hint_everything(now)
             else:
                 self._pace.hint_files(now)
 
@@ -312,7 +316,7 @@ class Agent:
             self._pace.at(self._clock(), Task.FULL)
 
     def _watch_directories(self) -> None:
-        wanted = {*self._source.directories(), self._beside, Path(DIRECTORY)}
+        wanted = {*self._source.directories(), self._beside, Path(DIRECTORY), confirm.directory()}
         lost = self._directories.lost()
         self._directories.watch(frozenset(wanted) - lost)
         failed = self._directories.watch(frozenset(path for path in wanted if path.is_dir()))
@@ -349,7 +353,7 @@ class Agent:
         self._suspended(suspended, until, now)
         desired = lower(wish.document, self._options.host_id)
         plan, view = reconcile.plan(kernel, desired, self._owner, self._options.policy)
-        if suspended or not self._options.heal:
+        if self._awaits_confirmation() or suspended or not self._options.heal:
             self._drifted(described(plan))
             self._adopt(wish, plan, view)
             return
@@ -382,6 +386,9 @@ class Agent:
     ) -> ReconcileError | None:
         """Why a new revision is not to be done; if it is to be done whole or not at all, that is tried here."""
         try:
+            undone = confirm.last_rolled_back(self._owner)
+            if undone is not None and undone.revision == confirm.revision(desired):
+                raise GuardError(f"just this was applied before, and rolled back ({undone.why})")
             guards.refuse_many_deletes(plan, self._options.max_deletes)
             if self._options.atomic:
                 reconcile.apply(kernel, desired, plan, view.found, self._options.policy)
@@ -454,7 +461,7 @@ class Agent:
         self._look_at(mirror, around)
         plan = mirror.plan(around)
         self._note_pending(mirror, around, plan)
-        if self._known.condition.suspended or not self._options.heal:
+        if self._awaits_confirmation() or self._known.condition.suspended or not self._options.heal:
             drift = {key: text for key, text in self._known.drift.items() if key not in mirror.keys(around)}
             self._drifted(drift | described(plan))
             return True
@@ -520,6 +527,20 @@ class Agent:
             self._remember("drifted", text)
         self._known.drift = drift
         self._condition(drift=tuple(drift.values()))
+
+    def _awaits_confirmation(self) -> bool:
+        """Whether what was applied by hand awaits confirmation: until it is confirmed or rolled back, nothing is changed."""
+        journal = confirm.find(self._owner)
+        text = (
+            "" if journal is None else f"what {journal.by} applied awaits confirmation (reconcile confirm, or rollback)"
+        )
+        if journal is not None:
+            # The directory tells when it is gone; this is for a directory that cannot be watched.
+            self._pace.at(self._clock() + _CONFIRM_LOOK, Task.FULL)
+        if text and not self._known.condition.awaits_confirm:
+            self._watch_directories()
+        self._condition(awaits_confirm=text)
+        return journal is not None
 
     def _suspended(self, why: str, until: float | None, now: float) -> None:
         if why != self._known.condition.suspended:

@@ -52,8 +52,9 @@ class Directories:
         self._handler = _Handler(told)
         self._observer = Observer()
         self._observer.daemon = True
+        # Before anything is scheduled, so that what cannot be watched is told at once.
+        self._observer.start()
         self._watched: dict[Path, Any] = {}
-        self._started = False
 
     def watch(self, directories: frozenset[Path]) -> frozenset[Path]:
         """From now on just these. Returns those that cannot be watched: they are to be looked at from time to time."""
@@ -64,11 +65,8 @@ class Directories:
         for path in directories - self._watched.keys():
             try:
                 self._watched[path] = self._observer.schedule(self._handler, str(path), recursive=False)
-            except OSError:  # too many watches (fs.inotify.max_user_watches), or it is gone
+            except OSError:  # too many watches (fs.inotify.max_user_watches), or it is not there
                 failed.add(path)
-        if not self._started:
-            self._observer.start()
-            self._started = True
         return frozenset(failed)
 
     def lost(self) -> frozenset[Path]:
@@ -76,9 +74,8 @@ class Directories:
         return frozenset(path for path in self._watched if not path.is_dir())
 
     def close(self) -> None:
-        if self._started:
-            self._observer.stop()
-            self._observer.join()
+        self._observer.stop()
+        self._observer.join()
 
 
 class _Handler(FileSystemEventHandler):

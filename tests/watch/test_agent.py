@@ -84,6 +84,10 @@ def in_sync(host: Host) -> bool:
     return host.reconcile("--dry-run", "--detailed-exitcode").code == 0
 
 
+def in_sync_with(host: Host, text: str) -> bool:
+    return host.reconcile("--dry-run", "--detailed-exitcode", "-f", str(host.write(text, "expected.yaml"))).code == 0
+
+
 # --- the kernel ------------------------------------------------------------------------------------------------------
 
 
@@ -403,6 +407,31 @@ def test_a_suspension_holds_for_an_agent_that_is_started_later(host: Host) -> No
     agent.hears("status", "Suspended")
     assert host.namespaces() == set()
     assert agent.stop() == 0
+
+
+def test_what_awaits_confirmation_is_left_alone_and_healed_afterwards(agent: Agent, host: Host) -> None:
+    other = host.write(WEB.replace("8080", "8090"), "other.yaml")
+    waiting = host.tool("-f", str(other), "--confirm-timeout", "600")
+    agent.hears("status", "AwaitingConfirm")
+    assert "8090" in host.run("nft list map inet reconciler by_any4")
+    assert host.reconcile("confirm").code == 0
+    assert waiting.wait(15) == 0
+    # Confirmed it is over; and what the agent's own file says holds again.
+    agent.hears("status", "Synced", times=2)
+    until(lambda: in_sync(host))
+
+
+def test_what_was_rolled_back_by_hand_is_not_taken_up(agent: Agent, host: Host) -> None:
+    text = WEB.replace("8080", "8090")
+    other = host.write(text, "other.yaml")
+    waiting = host.tool("-f", str(other), "--confirm-timeout", "600")
+    agent.hears("status", "AwaitingConfirm")
+    assert host.reconcile("rollback").code in (0, 7)
+    assert waiting.wait(15) == 7
+    agent.hears("status", "Synced", times=2)
+    replace(host.folder / "reconcile.yaml", text)
+    agent.hears("refused", "rolled back")
+    assert in_sync_with(host, WEB)
 
 
 @pytest.mark.parametrize("when", ["soon", "5x", "2001-01-01", ""])
