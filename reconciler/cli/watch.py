@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import context, options
 from reconciler.errors import UsageError
+
+if TYPE_CHECKING:
+    from reconciler.watch.source import Source
 
 _DESCRIPTION = """\
 Stays, and keeps the host as the file says: applies the file when it changes, and brings back what of ours is deleted or changed in
@@ -25,6 +28,25 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("watch", help="keep it so: follow the file and the kernel", description=_DESCRIPTION)
     options.file(parser)
     options.policy(parser)
+    git = parser.add_argument_group("from git, instead of -f")
+    git.add_argument("--git", metavar="URL", help="follow this repository: fetch it, and apply what a new commit says")
+    git.add_argument("--ref", default="main", help="the branch or tag to follow (default: main)")
+    git.add_argument(
+        "--path", default=".", metavar="PATH", help="the file or directory in it (default: all *.yaml at the top)"
+    )
+    git.add_argument(
+        "--every",
+        type=options.seconds,
+        default=60.0,
+        metavar="SPAN",
+        help="fetch so often, and on SIGHUP (default: 1m)",
+    )
+    git.add_argument("--signed", action="store_true", help="take only commits with a signature that git trusts")
+    git.add_argument(
+        "--allowed-signers",
+        metavar="FILE",
+        help="who may sign, by SSH keys (ssh-keygen(1), ALLOWED SIGNERS); implies --signed",
+    )
     parser.add_argument(
         "--drift",
         choices=["heal", "report"],
@@ -60,11 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
     from reconciler.watch.agent import Agent, Options
     from reconciler.watch.log import Log
     from reconciler.watch.pace import Rates
-    from reconciler.watch.source import Files
 
-    names = context.files(arguments)
-    if "-" in names:
-        raise UsageError("standard input cannot be followed: name a file or a directory")
+    source = _source(arguments)
     context.require_privilege()
     chosen = Options(
         host_id=context.host_id(),
@@ -75,5 +94,25 @@ def run(arguments: argparse.Namespace) -> int:
         allow_empty=arguments.allow_empty,
         rates=Rates(full=arguments.full_every),
     )
-    Agent(Files(names), chosen, Log(form=arguments.log_format, level=arguments.log_level)).run()
+    Agent(source, chosen, Log(form=arguments.log_format, level=arguments.log_level)).run()
     return 0
+
+
+def _source(arguments: argparse.Namespace) -> Source:
+    """The files, or the repository. Raises UsageError."""
+    if arguments.git is None:
+        from reconciler.watch.source import Files
+
+        names = context.files(arguments)
+        if "-" in names:
+            raise UsageError("standard input cannot be followed: name a file or a directory")
+        return Files(names)
+    from reconciler.watch.git import Git, Remote
+
+    if arguments.file:
+        raise UsageError("--git and -f exclude each other: name the file in the repository with --path")
+    signers = arguments.allowed_signers
+    remote = Remote(
+        arguments.git, arguments.ref, arguments.path, arguments.every, arguments.signed or signers is not None, signers
+    )
+    return Git(remote)

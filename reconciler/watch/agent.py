@@ -44,6 +44,8 @@ _REMEMBERED = 50
 """Changes that are told."""
 _LOCKED_PAUSE = 0.5
 _CONFIRM_LOOK = 5.0
+_SOURCE = "the source"
+"""Told among paths, none of which is that."""
 _NAMESPACE_LATER = (0.05, 0.25, 1.0)
 """Seconds after a name appeared under /run/netns: the namespace is mounted over it a moment later, which nobody tells."""
 
@@ -187,6 +189,8 @@ class Agent:
         self._selector.register(self._bell, selectors.EVENT_READ, self._heard_bell)
         self._selector.register(self._door, selectors.EVENT_READ, self._asked)
         self._watch_directories()
+        stack.callback(self._source.close)
+        self._source.start(lambda: self._something_at([_SOURCE]))
         now = self._clock()
         self._pace.at(now, Task.READ)
         self._pace.at(now, Task.FULL)
@@ -251,6 +255,7 @@ class Agent:
             self._notify.reloading()
             self._known.refused = self._seen = ""
             self._pace.holds.clear()
+            self._source.refresh()
             self._pace.at(now, Task.READ)
             self._pace.at(now, Task.FULL)
         with self._lock:
@@ -286,6 +291,10 @@ class Agent:
     def _read(self) -> None:
         """Takes up a new revision, if there is one."""
         self._watch_directories()
+        trouble = self._source.trouble()
+        if trouble and trouble != self._known.condition.away:
+            self._log("warning", "away", trouble)
+        self._condition(away=trouble)
         try:
             revision = self._source.revision()
             if revision == self._seen:

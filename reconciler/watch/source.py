@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +33,22 @@ class Source(Protocol):
 
     def directories(self) -> frozenset[Path]:
         """Where something happens when it changes."""
+        ...
+
+    def start(self, told: Callable[[], None]) -> None:
+        """From now on `told` is called, from any thread, when something changed that no directory tells."""
+        ...
+
+    def refresh(self) -> None:
+        """Somebody wants to have what is newest."""
+        ...
+
+    def trouble(self) -> str:
+        """Why what is newest cannot be had, "" if it can."""
+        ...
+
+    def close(self) -> None:
+        """It is over."""
         ...
 
 
@@ -64,6 +80,19 @@ class Files:
             for step in _links(path):
                 found.add(step.parent)
         return frozenset(path for path in found if path.is_dir())
+
+    def start(self, told: Callable[[], None]) -> None:
+        """Their directories tell it all."""
+
+    def refresh(self) -> None:
+        """They are read when they are asked for."""
+
+    def trouble(self) -> str:
+        """Never: what cannot be read is invalid."""
+        return ""
+
+    def close(self) -> None:
+        """Nothing was opened."""
 
 
 _DEEPEST = 40

@@ -31,6 +31,8 @@ class Condition:
     awaits_confirm: str = ""
     cannot_look: str = ""
     """Why the host, or the source, could not be read."""
+    away: str = ""
+    """Why what is newest of the source cannot be had."""
     invalid: str = ""
     """What is wrong with the files, "" if nothing is."""
     failures: Mapping[str, str] = field(default_factory=dict)
@@ -51,6 +53,8 @@ def judge(condition: Condition) -> tuple[Health, str]:
         return Health.DEGRADED, condition.cannot_look
     if condition.invalid:
         return Health.DEGRADED, f"the files are invalid, the last good ones are kept up: {condition.invalid}"
+    if condition.away:
+        return Health.DEGRADED, f"the source cannot be had, what was there last is kept up: {condition.away}"
     if condition.failures:
         first, why = next(iter(condition.failures.items()))
         more = f" (and {len(condition.failures) - 1} more)" if len(condition.failures) > 1 else ""
