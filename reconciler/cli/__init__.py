@@ -10,6 +10,10 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.set_threshold(100_000)
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
-        code: int = arguments.run(arguments)
+        code = _run(arguments)
         sys.stdout.flush()
     except ReconcileError as error:
         sys.stdout.flush()
@@ -37,6 +41,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Does the command. One that prints plans says what is wrong with an invalid file in the same format, and to the same files."""
+    if not hasattr(arguments, "write"):
+        return int(arguments.run(arguments))
+    from reconciler.cli import output
+    from reconciler.errors import ManifestError
+
+    output.check(arguments)
+    try:
+        return int(arguments.run(arguments))
+    except ManifestError as error:
+        output.show_problems(error.problems, arguments)
+        raise
 
 
 def _complain(error: Exception) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,14 +23,16 @@ class Base(NamedTuple):
 
     def seen(self, file: str) -> str:
         """`file` as seen from the root; absolute if it is not below."""
-        import posixpath
-
         path = posixpath.normpath(posixpath.join(self.here, file))
         root = self.root.rstrip("/") + "/"
         return path.removeprefix(root) if self.root else path
 
 
-def render(format: str, report: Report, *, color: bool = False, verbose: bool = False, base: Base = Base()) -> str:
+AS_IS = Base()
+"""Names stay as they are."""
+
+
+def render(format: str, report: Report, *, color: bool = False, verbose: bool = False, base: Base = AS_IS) -> str:
     """`report` in one of FORMATS: whole lines, or nothing.
 
     `color` and `verbose` matter where there are colours, and every single step can be shown; `base` where others look for the file.
@@ -46,10 +49,10 @@ def render(format: str, report: Report, *, color: bool = False, verbose: bool = 
 
             return plan_markdown(report, verbose=verbose)
         case "github":
-            from reconciler.render.github import annotations
+            from reconciler.render.github import annotated
             from reconciler.render.report import findings
 
-            return annotations(findings(report), base)
+            return annotated(findings(report), base)
         case "sarif":
             from reconciler.render.report import findings
             from reconciler.render.sarif import log
@@ -67,7 +70,7 @@ def render(format: str, report: Report, *, color: bool = False, verbose: bool = 
     )
 
 
-def render_problems(format: str, problems: Iterable[Problem], *, base: Base = Base()) -> str:
+def render_problems(format: str, problems: Iterable[Problem], *, base: Base = AS_IS) -> str:
     """The `problems` of a file that is invalid (or of one that has none) in one of FORMATS."""
     match format:
         case "json":
@@ -79,10 +82,10 @@ def render_problems(format: str, problems: Iterable[Problem], *, base: Base = Ba
 
             return problems_markdown(problems)
         case "github":
-            from reconciler.render.github import annotations
+            from reconciler.render.github import annotated
             from reconciler.render.report import invalid
 
-            return annotations(invalid(problems), base)
+            return annotated(invalid(problems), base)
         case "sarif":
             from reconciler.render.report import invalid
             from reconciler.render.sarif import log

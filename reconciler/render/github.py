@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.render.formats import Base
+from reconciler.render.formats import AS_IS, Base
 from reconciler.render.outline import split_position
 from reconciler.render.report import Finding, Severity
 from reconciler.render.terminal import clean
@@ -17,7 +17,7 @@ MOST = 9
 """Besides the one that tells of the rest."""
 
 
-def annotations(findings: Sequence[Finding], base: Base = Base()) -> str:
+def annotated(findings: Sequence[Finding], base: Base = AS_IS) -> str:
     """A line for each of the first `findings`, and one for all others."""
     shown = [_annotation(item, base) for item in findings[:MOST]]
     if rest := findings[MOST:]:

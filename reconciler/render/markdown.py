@@ -127,7 +127,7 @@ def _notes(notes: Iterable[Note], level: Level) -> list[str]:
 def _block_title(block: Sequence[Row]) -> str:
     """`bridge br-web +5 ~1`: how many lines there are of each sign, as in a diffstat."""
     head = block[0]
-    signs = Counter(row.sign for row in block if row.sign is not Sign.NONE)
+    signs: Counter[Sign] = Counter(row.sign for row in block if row.sign is not Sign.NONE)
     named = " ".join(dict.fromkeys((head.noun, _cut(head.name, _LONGEST_NAME))))
     tally = " ".join(f"{sign}{signs[sign]}" for sign in Sign if signs[sign])
     return f"<code>{escape(clean(named))}</code> {tally}"

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from reconciler import __version__
-from reconciler.render.formats import Base
+from reconciler.render.formats import AS_IS, Base
 from reconciler.render.outline import split_position
 from reconciler.render.report import RULES, Finding, Rule
 from reconciler.render.terminal import clean
@@ -26,7 +26,7 @@ JSON = dict[str, Any]
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
-def log(findings: Iterable[Finding], base: Base = Base(), *, owner: str = "", basis: str = "") -> JSON:
+def log(findings: Iterable[Finding], base: Base = AS_IS, *, owner: str = "", basis: str = "") -> JSON:
     """A log of one run with `findings`. `owner` tells the runs for several hosts apart; `basis` is that of the plan."""
     driver = {"name": "reconcile", "version": __version__, "rules": [_rule(rule) for rule in RULES]}
     seen: Counter[str] = Counter()
@@ -77,10 +77,8 @@ def _message(text: str) -> str:
 def _location(position: str, base: Base) -> JSON:
     file, line, column = split_position(position)
     path = base.seen(file)
-    if path.startswith("/"):
-        artifact = {"uri": f"file://{_uri(path)}"}
-    else:
-        artifact = {"uri": _uri(path), "uriBaseId": "%SRCROOT%"}
+    below = {"uri": _uri(path), "uriBaseId": "%SRCROOT%"}
+    artifact = {"uri": f"file://{_uri(path)}"} if path.startswith("/") else below
     region = {"startLine": line, **({"startColumn": column} if column else {})} if line else {}
     return {"physicalLocation": {"artifactLocation": artifact, **({"region": region} if region else {})}}
 
