@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from reconciler.core.resource import Level, Note
 from reconciler.errors import Problem
+from reconciler.render import text as texts
 from reconciler.render.changes import Sign
 from reconciler.render.outline import Outline, Row, outline, short_position
 from reconciler.render.report import Report, spot
@@ -92,9 +93,9 @@ class _Section(NamedTuple):
 
 def _sections(report: Report, folded: Outline, verbose: bool) -> Iterator[_Section]:
     """The most pressing first: what comes last may be cut."""
-    yield _Section("In the way", _rows(folded.conflicts))
+    yield _Section(texts.CONFLICTS, _rows(folded.conflicts))
     exposure = _painted(exposure_lines(report.exposure or ()))
-    yield _Section("Exposure", exposure, open=len(exposure) <= _UNFOLDED)
+    yield _Section(texts.EXPOSURE, exposure, open=len(exposure) <= _UNFOLDED)
     yield _Section("Warnings", _notes(folded.notes, Level.WARNING), fenced=False)
     if report.rehearsal is not None:
         lines = [f"- {_text(line)}" for line in report.rehearsal.lines]
@@ -102,11 +103,11 @@ def _sections(report: Report, folded: Outline, verbose: bool) -> Iterator[_Secti
     unfolded = sum(map(len, folded.blocks)) <= _UNFOLDED
     for block in folded.blocks:
         yield _Section(_block_title(block), _rows(block), open=unfolded)
-    yield _Section("Waiting, for what is not ours to make", _rows(folded.waiting), open=False)
-    yield _Section("Foreign, on things of ours, and left alone", _rows(folded.foreign), open=False)
+    yield _Section(texts.WAITING, _rows(folded.waiting), open=False)
+    yield _Section(texts.FOREIGN, _rows(folded.foreign), open=False)
     yield _Section("Notes", _notes(folded.notes, Level.INFO), fenced=False, open=False)
     if verbose:
-        yield _Section("Every step, and what it sends", _painted(step_lines(report.plan.steps)), open=False)
+        yield _Section(texts.STEPS, _painted(step_lines(report.plan.steps)), open=False)
 
 
 def _rows(rows: Iterable[Row]) -> list[str]:
@@ -170,7 +171,7 @@ def _fitting(section: _Section, lines: Sequence[str], room: int) -> int:
 
 def _written(section: _Section, lines: Sequence[str], more: int) -> str:
     """`section` with these of its lines, of which `more` are missing."""
-    told = [*lines, *([f"… and {more} more"] if more else [])]
+    told = [*lines, *([f"{'' if section.fenced else '- '}… and {more} more"] if more else [])]
     if section.fenced:
         fence = "`" * max(3, _longest_run(told) + 1)
         told = [f"{fence}diff", *told, fence]
@@ -208,8 +209,8 @@ def _code(text: str) -> str:
 def _text(text: str) -> str:
     """`text` as itself: every character escaped that Markdown or HTML may read something into (CommonMark 0.31, 2.4).
 
-    What is read into the text that comes out of that, as GitHub does with @name and #1, is kept apart by a space of no width.
+    What is read into the text that comes out of that, as GitHub does with @name, #1 and addresses, is broken by a space of no width.
     """
     shown = _cut(" ".join(clean(text).split()), _LONGEST)
-    shown = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", shown)
-    return re.sub("[@#]", "\\g<0>\u200b", shown)
+    broken = re.sub(r"[@#]|:(?=//)|www(?=\.)", "\\g<0>\u200b", shown, flags=re.IGNORECASE)
+    return re.sub(r"[!-/:-@\[-`{-~]", r"\\\g<0>", broken)

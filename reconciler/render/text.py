@@ -30,6 +30,13 @@ _MARGIN = 96
 """Positions stand in one column, which is never further to the right than this."""
 
 
+CONFLICTS = "In the way (--adopt takes these over, or choose other names in the file)"
+EXPOSURE = "Exposure, what can be reached otherwise than before"
+FOREIGN = "Foreign, on things of ours, and left alone (--prune=foreign removes addresses and routes)"
+STEPS = "Every step, in the order of doing, and what it sends"
+WAITING = "Waiting, for what is not ours to make"
+
+
 def plan_text(
     plan: Plan,
     *,
@@ -49,12 +56,11 @@ def plan_text(
     folded = outline(plan, states)
     sections = [*map(_plain, folded.blocks), *_open_sections(folded)]
     if exposure:
-        sections.append([_title("Exposure, what can be reached otherwise than before:"), *exposure_lines(exposure)])
+        sections.append([_title(f"{EXPOSURE}:"), *exposure_lines(exposure)])
     if rehearsal is not None:
         sections.append([_title(f"Rehearsal {outcome(rehearsal)}:"), *_indented(rehearsal.lines)])
     if verbose and plan.steps:
-        title = _title("Every step, in the order of doing, and what it sends:")
-        sections.append([title, *step_lines(plan.steps)])
+        sections.append([_title(f"{STEPS}:"), *step_lines(plan.steps)])
     sections.append([_summary(plan, folded, timing)])
     return "\n".join("".join(f"{paint(line, color=color)}\n" for line in section) for section in sections)
 
@@ -95,14 +101,9 @@ def _with_position(body: Line, where: str, column: int) -> Line:
 
 
 def _open_sections(folded: Outline) -> Iterator[list[Line]]:
-    if folded.waiting:
-        yield [_title("Waiting, for what is not ours to make:"), *rows_lines(folded.waiting)]
-    if folded.foreign:
-        title = "Foreign, on things of ours, and left alone (--prune=foreign removes addresses and routes):"
-        yield [_title(title), *rows_lines(folded.foreign)]
-    if folded.conflicts:
-        title = "In the way (--adopt takes these over, or choose other names in the file):"
-        yield [_title(title), *rows_lines(folded.conflicts)]
+    for title, rows in ((WAITING, folded.waiting), (FOREIGN, folded.foreign), (CONFLICTS, folded.conflicts)):
+        if rows:
+            yield [_title(f"{title}:"), *rows_lines(rows)]
     if folded.notes:
         yield [_note(note) for note in folded.notes]
 
