@@ -19,9 +19,24 @@ from collections.abc import Iterable
 from typing import Protocol
 
 
-class Problem(Protocol):
-    """One thing that is wrong with a file; str() is the line to print."""
+class Spot(Protocol):
+    """A place in a file; line and column count from 1."""
 
+    @property
+    def file(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
+
+
+class Problem(Protocol):
+    """One thing that is wrong with a file; str() is the line to print, `FILE:LINE:COLUMN: error: MESSAGE`."""
+
+    @property
+    def position(self) -> Spot: ...
+    @property
+    def message(self) -> str: ...
     def __str__(self) -> str: ...
 
 

@@ -91,7 +91,7 @@ def lower(document: Document, host_id: str = "") -> State:
             lower_container(work, bridge, container)
     open_targets(work, document)
     notes = tuple(Note(Level.INFO, note.message, str(note.position)) for note in document.notes)
-    return State(work.resources, work.origins, notes)
+    return State(work.resources, work.origins, notes, str(document.position or ""))
 
 
 # --- the host --------------------------------------------------------------------------------------------------------

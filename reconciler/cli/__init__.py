@@ -11,6 +11,10 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         privilege.give_up()
     try:
-        code: int = arguments.run(arguments)
+        code = _run(arguments)
         sys.stdout.flush()
     except ReconcileError as error:
         sys.stdout.flush()
@@ -43,6 +47,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Does the command. One that prints plans says what is wrong with an invalid file in the same format, and to the same files."""
+    if not hasattr(arguments, "write"):
+        return int(arguments.run(arguments))
+    from reconciler.cli import output
+    from reconciler.errors import ManifestError
+
+    output.check(arguments)
+    try:
+        return int(arguments.run(arguments))
+    except ManifestError as error:
+        output.show_problems(error.problems, arguments)
+        raise
 
 
 def _complain(error: Exception) -> None:

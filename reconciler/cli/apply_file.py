@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reconciler.core.planner import Policy
     from reconciler.core.resource import State
     from reconciler.reconcile import Kernel, Progress, View
+    from reconciler.render.report import Report
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +65,7 @@ def make_so(
     arguments: argparse.Namespace,
     *,
     limited: bool = True,
-    show: Callable[[Plan, View, argparse.Namespace], None] = plan_command.show,
+    show: Callable[[Report, argparse.Namespace], None] = plan_command.show,
     accept: Callable[[Plan, View], None] | None = None,
 ) -> int:
     """Brings the host to `desired` under the lock of `owner`, and prints what was done. Returns the exit code.
@@ -88,7 +89,7 @@ def make_so(
                 accept(plan, view)
                 if kernel.generation() != generation:
                     raise StalePlanError("an nftables table was changed just now. Nothing was touched: try again")
-            show(plan, view, arguments)
+            show(plan_command.report_of(plan, view), arguments)
             sys.stdout.flush()
             if not keep_going:
                 guards.refuse_conflicts(plan)

@@ -133,8 +133,43 @@ _address.__name__ = "IP address"
 
 def output(parser: argparse.ArgumentParser) -> None:
     """How to print a plan."""
-    parser.add_argument("--format", choices=["text", "json"], default="text", help="how to print (default: text)")
+    formats(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="every kernel object and every request by itself")
+
+
+def formats(parser: argparse.ArgumentParser) -> None:
+    """What to print in which format, and where to."""
+    from reconciler.render.formats import FORMATS
+
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="how to print: text (the default), json (docs/plan-format.md), markdown (a comment for a pull request), github (annotations), "
+        "sarif (for code scanning)",
+    )
+    parser.add_argument(
+        "--write",
+        action="append",
+        type=_write,
+        default=[],
+        metavar="FORMAT=PATH",
+        help="also write it to PATH in another format, whole or not at all; any number of times",
+    )
+
+
+def _write(text: str) -> tuple[str, str]:
+    """(format, path) of `text`, for argparse."""
+    from reconciler.render.formats import FORMATS
+
+    name, equals, path = text.partition("=")
+    if name not in FORMATS:
+        raise argparse.ArgumentTypeError(f"{name!r} is no format: give FORMAT=PATH, FORMAT one of {', '.join(FORMATS)}")
+    if not (equals and path):
+        raise argparse.ArgumentTypeError(f"{text!r} names no file: give {name}=PATH")
+    if path == "-":
+        raise argparse.ArgumentTypeError(f"{text!r}: what goes to standard output says --format {name}")
+    return name, path
 
 
 def basis(parser: argparse.ArgumentParser) -> None:

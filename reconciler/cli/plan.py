@@ -6,12 +6,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli import context, options, safety
+from reconciler.cli import context, options, output, safety
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     from reconciler.core.plan import Plan
     from reconciler.reconcile import View
+    from reconciler.render.report import Report
 
 
 def add(commands: Any) -> None:
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     if out is not None:
         return _save(arguments, out)
     plan, view = context.plan(context.document(arguments), arguments)
-    show(plan, view, arguments)
+    show(report_of(plan, view), arguments)
     if arguments.basis == "live":
         safety.foretell(plan, view, arguments)
     return verdict(plan, arguments)
@@ -59,7 +60,7 @@ def _save(arguments: argparse.Namespace, out: str) -> int:
     texts = read(context.files(arguments), stdin=sys.stdin)
     plan, view = context.plan(from_texts(texts), arguments)
     saved.write(saved.save(plan, view, context.policy(arguments), texts), out)
-    show(plan, view, arguments)
+    show(report_of(plan, view), arguments)
     print(f"Saved to {out}: `reconcile apply {out}` does just this, or nothing.", file=sys.stderr)
     return verdict(plan, arguments)
 
@@ -74,18 +75,13 @@ def verdict(plan: Plan, arguments: argparse.Namespace) -> int:
     return 2 if closed or (arguments.detailed_exitcode and not plan.empty) else 0
 
 
-def show(plan: Plan, view: View, arguments: argparse.Namespace) -> None:
-    """Prints `plan` on standard output as --format says."""
-    states = view.desired, view.found
-    if arguments.format == "json":
-        import json
+def show(report: Report, arguments: argparse.Namespace) -> None:
+    """Prints `report` on standard output as --format says, and writes what --write says. Raises PlatformError."""
+    output.show(report, arguments)
 
-        from reconciler.render.json import plan_json
 
-        json.dump(plan_json(plan, states=states), sys.stdout, indent=2)
-        print()
-    else:
-        from reconciler.render.text import plan_text
+def report_of(plan: Plan, view: View) -> Report:
+    """What there is to show of `plan`, which rests on `view`."""
+    from reconciler.render.report import Report
 
-        text = plan_text(plan, color=context.colored(), verbose=arguments.verbose, states=states)
-        print(text.rstrip("\n"))
+    return Report(plan, (view.desired, view.found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from reconciler.cli import context, options
+from reconciler.cli import context, options, output
 
 
 def add(commands: Any) -> None:
@@ -17,6 +17,7 @@ def add(commands: Any) -> None:
         "do). Reads no kernel and needs no root. Exits 3 if anything is wrong.",
     )
     options.file(parser)
+    options.formats(parser)
     parser.set_defaults(run=run, unprivileged=lambda arguments: True)
 
 
@@ -30,12 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
         for item in bridge.containers
         for port in item.ports
     )
-    for note in document.notes:
-        print(f"{note.position}: note: {note.message}")
-    print(
-        f"valid: {', '.join(document.sources)}: {_count(len(document.bridges), 'bridge')}, "
-        f"{_count(len(containers), 'container')}, {_count(ports, 'published port')}"
-    )
+    notes = "".join(f"{note.position}: note: {note.message}\n" for note in document.notes)
+    counts = f"{_count(len(document.bridges), 'bridge')}, {_count(len(containers), 'container')}, {_count(ports, 'published port')}"
+    output.show_problems((), arguments, said=f"{notes}valid: {', '.join(document.sources)}: {counts}\n")
     return 0
 
 

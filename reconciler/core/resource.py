@@ -193,6 +193,8 @@ class State:
     resources: Mapping[Key, Resource] = field(default_factory=dict)
     origins: Mapping[Key, Origin] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
+    position: str = field(default="", compare=False)
+    """Where in the file the whole of it is asked for, `FILE:LINE:COL`: there to point at for what is in the file no more."""
 
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> State:

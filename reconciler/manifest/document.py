@@ -143,3 +143,5 @@ class Document:
     sources: tuple[str, ...]
     empty: bool = False
     notes: tuple[Note, ...] = ()
+    position: Position | None = field(default=None, compare=False, repr=False)
+    """Where the key `bridges` stands, or the file begins if it has none."""

@@ -58,7 +58,14 @@ def resolve(model: FileModel, merged: Merged) -> Document:
     check_routes(work, bridges)
     check_sysctls(work)
     check_macs(work)
-    return Document(work.owner, bridges, tuple(merged.sources), not model.bridges, tuple(work.notes))
+    notes = tuple(work.notes)
+    return Document(work.owner, bridges, tuple(merged.sources), not model.bridges, notes, _beginning(merged))
+
+
+def _beginning(merged: Merged) -> Position:
+    assert isinstance(merged.root.value, dict)
+    bridges = merged.root.value.get("bridges")
+    return bridges.key if bridges is not None and bridges.key else merged.root.position
 
 
 # --- bridges ---------------------------------------------------------------------------------------------------------
