@@ -22,6 +22,7 @@ COMMANDS = (
     "snapshot",
     "down",
     "sandbox",
+    "expect",
     "schema",
     "completion",
 )

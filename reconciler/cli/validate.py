@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(
         f"valid: {', '.join(document.sources)}: {_count(len(document.bridges), 'bridge')}, "
         f"{_count(len(containers), 'container')}, {_count(ports, 'published port')}"
+        + (f", {_count(len(document.expectations), 'expectation')}" if document.expectations else "")
     )
     return 0
 
