@@ -51,22 +51,12 @@ class _Asked:
     tries: int = 0
 
 
+@dataclass(frozen=True, slots=True)
 class Flow:
-    """A TCP connection that is kept open; `answer` is what it began with."""
+    """A TCP connection that is kept open; `answer` is what it began with, `sock` None if it never was."""
 
-    def __init__(self, answer: Answer, sock: socket.socket | None) -> None:
-        self.answer = answer
-        self._sock = sock
-
-    @property
-    def open(self) -> bool:
-        """Whether there is a connection."""
-        return self._sock is not None
-
-    def take(self) -> socket.socket:
-        """Its socket."""
-        assert self._sock is not None
-        return self._sock
+    answer: Answer
+    sock: socket.socket | None
 
 
 class Bench:
@@ -170,7 +160,7 @@ class Bench:
     def alive(self, flows: Sequence[Flow]) -> list[bool]:
         """Whether data still goes there and comes back, for each of `flows`."""
         heard: dict[int, bytes] = {}
-        waiting: set[int] = set()
+        waiting: dict[int, socket.socket] = {}
 
         def listen(place: int, sock: socket.socket) -> None:
             try:
@@ -181,18 +171,18 @@ class Bench:
                 data = b""
             heard[place] = heard.get(place, b"") + data
             if not data or heard[place].endswith(_BEAT):
-                waiting.discard(place)
+                del waiting[place]
                 self._selector.unregister(sock)
 
         for place, flow in enumerate(flows):
-            if flow.open:
+            if flow.sock is not None:
                 with contextlib.suppress(OSError):
-                    flow.take().send(_BEAT)
-                    self._on(flow.take(), listen, place, flow.take())
-                    waiting.add(place)
+                    flow.sock.send(_BEAT)
+                    self._on(flow.sock, listen, place, flow.sock)
+                    waiting[place] = flow.sock
         self._turn(lambda: len(waiting), lambda: STALL, lambda: None)
-        for place in waiting:
-            self._selector.unregister(flows[place].take())
+        for sock in waiting.values():
+            self._selector.unregister(sock)
         return [heard.get(place, b"").endswith(_BEAT) for place in range(len(flows))]
 
     def _ask(self, asked: Sequence[_Asked], expected: Set[int]) -> None:
@@ -203,11 +193,10 @@ class Bench:
             for place in open_ones():
                 self._send(asked[place])
 
-        again()
-
         def patience() -> float:
             return PATIENCE if any(place in expected for place in open_ones()) else QUIET
 
+        again()
         self._turn(lambda: len(open_ones()), patience, again)
 
     def _turn(self, left: Callable[[], int], patience: Callable[[], float], again: Callable[[], None]) -> None:

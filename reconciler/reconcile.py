@@ -175,13 +175,13 @@ def undo(
         {
             key: item
             for key, item in before.resources.items()
-            if (touched is None or key in touched or item.owner == owner) and not _cannot_be_made_again(item)
+            if (touched is None or key in touched or item.owner == owner) and not cannot_be_made_again(item)
         }
     )
     for _ in range(ROUNDS):
         scope = scope_of(target, owner)
         found = decode(kernel.observe(scope))
-        keep = {key for key, item in before.resources.items() if _cannot_be_made_again(item)}
+        keep = {key for key, item in before.resources.items() if cannot_be_made_again(item)}
         seen = State(
             {
                 key: replace(item, owner=owner) if key in made and item.owner is None else item
@@ -191,13 +191,13 @@ def undo(
         )
         back = make_plan(target, seen, owner, Policy(adopt=True))
         if not back.steps:
-            lost = (item for key, item in before.resources.items() if _cannot_be_made_again(item))
+            lost = (item for key, item in before.resources.items() if cannot_be_made_again(item))
             return tuple(Step(None, item) for item in lost if item.key not in found.resources)
         perform(kernel, back.steps)
     return back.steps
 
 
-def _cannot_be_made_again(item: object) -> bool:
+def cannot_be_made_again(item: object) -> bool:
     """A chain whose rules an older version wrote: what is there in its stead is newer, and stays. A veth into a namespace
     that no file names any more: what was inside of that was not seen."""
     if isinstance(item, Chain):

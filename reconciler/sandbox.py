@@ -56,21 +56,18 @@ class World:
     client: tuple[IPInterface, IPInterface]
     others: tuple[IPAddress, ...]
     """Further addresses of the host, which the file publishes on or translates to."""
-    links: tuple[str, ...] = ()
-    """Further links of the host into the LAN: uplinks."""
 
 
 def world(
     document: Document,
-    links: Collection[str] = (),
     addresses: Collection[IPAddress] = (),
     networks: Collection[IPNetwork] = (),
     taken: Collection[str] = (),
 ) -> World:
     """The world for `document`: a LAN that its subnets leave free, and the host addresses and uplinks that it speaks of.
 
-    Besides, the host has these `links` and `addresses`; the LAN keeps away from these `networks`, and the link into it does not get one
-    of the names `taken`.
+    Besides, the host has these `addresses`; the LAN keeps away from these `networks`, and the link into it does not get one of the names
+    `taken`.
     """
     used = [address.network for bridge in document.bridges for address in bridge.addresses]
     used += networks
@@ -81,9 +78,13 @@ def world(
     def at(number: int) -> tuple[IPInterface, IPInterface]:
         return ip_interface(f"{four[number]}/{four.prefixlen}"), ip_interface(f"{six[number]}/{six.prefixlen}")
 
-    uplinks = tuple(dict.fromkeys([*(name for bridge in document.bridges for name in bridge.uplinks), *links]))
-    own = next(name for name in ("eth0", "lan0", "sandbox0", "sandbox1") if name not in {*uplinks, *taken})
-    return World(own, at(1), at(2), at(3), others, uplinks)
+    named = {*taken, *_uplinks(document)}
+    own = next(name for name in ("eth0", "lan0", "sandbox0", "sandbox1") if name not in named)
+    return World(own, at(1), at(2), at(3), others)
+
+
+def _uplinks(document: Document) -> list[str]:
+    return list(dict.fromkeys(name for bridge in document.bridges for name in bridge.uplinks))
 
 
 def _is_free(lan: IPNetwork, used: Collection[IPNetwork], others: Collection[IPAddress]) -> bool:
@@ -118,7 +119,7 @@ def requests(document: Document, around: World) -> Iterator[Request]:
     yield from set_link(GATEWAY, "lan", up=True)
     yield from _cable(CLIENT, "eth0", "client")
     yield from _cable(HOST, around.uplink, "host")
-    for number, name in enumerate(around.links):
+    for number, name in enumerate(_uplinks(document)):
         yield from _cable(HOST, name, f"uplink{number}")
     for address in around.gateway:
         yield _address(GATEWAY, "lan", address)
@@ -175,13 +176,18 @@ def _of_version(pair: tuple[IPInterface, IPInterface], version: int) -> IPInterf
     return pair[0] if version == 4 else pair[1]
 
 
-def _cable(namespace: str, name: str, port: str) -> Iterator[Request]:
-    """A link in `namespace` that leads to the port `port` of the LAN."""
+def loose_link(name: str, number: int) -> Iterator[Request]:
+    """A link of the host that leads nowhere: its far end, of that number, is at the gateway, and in no LAN."""
+    return _cable(HOST, name, f"loose{number}", lan=False)
+
+
+def _cable(namespace: str, name: str, port: str, *, lan: bool = True) -> Iterator[Request]:
+    """A link in `namespace` that leads to `port` at the gateway, which is one of the LAN's."""
     peer = Attributes.of(IFLA_IFNAME=name, IFLA_NET_NS_FD=NamespaceFd(namespace))
     info = Attributes.of(IFLA_INFO_KIND="veth", IFLA_INFO_DATA=Attributes.of(VETH_INFO_PEER=peer))
     body = Attributes.of(IFLA_IFNAME=port, IFLA_LINKINFO=info)
     yield Netlink(GATEWAY, "RTM_NEWLINK", ("create", "excl"), (), body)
-    yield from set_link(GATEWAY, port, up=True, IFLA_MASTER=Index("lan"))
+    yield from set_link(GATEWAY, port, up=True, IFLA_MASTER=Index("lan") if lan else None)
     yield from set_link(namespace, name, up=True)
 
 

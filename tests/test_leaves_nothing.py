@@ -91,6 +91,7 @@ def output(*command: str) -> str:
         (["sandbox", "-f", "/nowhere.yaml"], 3),
         (["validate", "-f", EXAMPLE], 0),
         (["test", "-f", EXAMPLE], 0),
+        (["plan", "--basis", "empty", "-f", EXAMPLE, "--rehearse"], 0),
         (["--dry-run", "-f", EXAMPLE], 0),
         (["plan", "-f", EXAMPLE, "--format", "json"], 0),
         (["status", "-f", EXAMPLE], 0),

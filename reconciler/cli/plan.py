@@ -12,6 +12,7 @@ from reconciler.errors import UsageError
 if TYPE_CHECKING:
     from reconciler.core.plan import Plan
     from reconciler.reconcile import View
+    from reconciler.rehearsal import Rehearsal
 
 
 def add(commands: Any) -> None:
@@ -28,6 +29,7 @@ def add(commands: Any) -> None:
     options.output(parser)
     options.detailed_exitcode(parser)
     options.fail_on(parser)
+    options.rehearse(parser)
     parser.add_argument(
         "--out",
         metavar="PATH",
@@ -42,8 +44,18 @@ def run(arguments: argparse.Namespace) -> int:
     if out is not None:
         return _save(arguments, out)
     plan, view = context.plan(context.document(arguments), arguments)
-    show(plan, view, arguments)
-    return verdict(plan, arguments)
+    rehearsal = _rehearsal(plan, view, arguments)
+    show(plan, view, arguments, rehearsal)
+    return verdict(plan, arguments, rehearsal)
+
+
+def _rehearsal(plan: Plan, view: View, arguments: argparse.Namespace) -> Rehearsal | None:
+    """How the plan goes in a scratch namespace, if that is asked for."""
+    if not arguments.rehearse:
+        return None
+    from reconciler.rehearsal import rehearse
+
+    return rehearse(plan, view, context.policy(arguments))
 
 
 def _save(arguments: argparse.Namespace, out: str) -> int:
@@ -55,34 +67,41 @@ def _save(arguments: argparse.Namespace, out: str) -> int:
     # Read once: what is saved is what was planned.
     texts = read(context.files(arguments), stdin=sys.stdin)
     plan, view = context.plan(from_texts(texts), arguments)
+    rehearsal = _rehearsal(plan, view, arguments)
     saved.write(saved.save(plan, view, context.policy(arguments), texts), out)
-    show(plan, view, arguments)
+    show(plan, view, arguments, rehearsal)
     print(f"Saved to {out}: `reconcile apply {out}` does just this, or nothing.", file=sys.stderr)
-    return verdict(plan, arguments)
+    return verdict(plan, arguments, rehearsal)
 
 
-def verdict(plan: Plan, arguments: argparse.Namespace) -> int:
-    """The exit code of a dry run: 2 if a gate is closed (which is told on standard error), or for any difference if asked for."""
+def verdict(plan: Plan, arguments: argparse.Namespace, rehearsal: Rehearsal | None = None) -> int:
+    """The exit code of a dry run: 1 if its rehearsal failed, 2 if a gate is closed (told on standard error), or for any difference if
+    asked for."""
     from reconciler.core import gates
 
     closed = list(gates.closed(plan, arguments.fail_on))
     for line in closed:
         print(f"reconcile: {line}", file=sys.stderr)
+    if rehearsal is not None and not rehearsal.ok:
+        return 1
     return 2 if closed or (arguments.detailed_exitcode and not plan.empty) else 0
 
 
-def show(plan: Plan, view: View, arguments: argparse.Namespace) -> None:
-    """Prints `plan` on standard output as --format says."""
+def show(plan: Plan, view: View, arguments: argparse.Namespace, rehearsal: Rehearsal | None = None) -> None:
+    """Prints `plan`, and how its rehearsal went, on standard output as --format says."""
     states = view.desired, view.found
     if arguments.format == "json":
         import json
 
         from reconciler.render.json import plan_json
 
-        json.dump(plan_json(plan, states=states), sys.stdout, indent=2)
+        body = plan_json(plan, states=states)
+        json.dump(body if rehearsal is None else body | {"rehearsal": rehearsal.json()}, sys.stdout, indent=2)
         print()
     else:
         from reconciler.render.text import plan_text
 
         text = plan_text(plan, color=context.colored(), verbose=arguments.verbose, states=states)
         print(text.rstrip("\n"))
+        for line in () if rehearsal is None else rehearsal.lines:
+            print(f"Rehearsal: {line}")

@@ -59,6 +59,14 @@ PORTS = [
     "10.88.0.10:1:1", "0:0", "1-65535:1-65535/sctp", "a:b", "[::]:53:53", "0.0.0.0:53:53", ":", "::", "[", "1:2:3/x/y",
 ]  # fmt: skip
 ENDS = [
+    "vm",
+    "vm:22",
+    "host:22",
+    "10.88.0.4:1",
+    "printer",
+    "printer:9",
+    "172.20.0.9:80",
+    "10.88.0.9:1",
     "outside",
     "host",
     "host:80",
@@ -162,7 +170,7 @@ bridged = mapping(
     **links,
 )
 expectations = mapping(
-    {"from": st.sampled_from(["outside", "host", "web", "db"]), "to": st.sampled_from(ENDS)},
+    {"from": st.sampled_from(["outside", "host", "web", "db", "printer", "vm"]), "to": st.sampled_from(ENDS)},
     protocol=st.sampled_from(["tcp", "udp"]),
     reaches=st.sampled_from(["web", "db", "host", "outside"]),
     allowed=st.booleans(),
@@ -283,6 +291,22 @@ def test_any_yaml_is_read_or_refused(value: Any, flow: bool) -> None:
 @SETTINGS
 def test_anything_like_our_files_is_read_or_refused(value: Any, flow: bool) -> None:
     outcome(rendered(value, flow=flow))
+
+
+NETWORK: dict[str, Any] = {
+    "br0": {"addresses": ["10.88.0.1/28", "fd00:88::1/124"], "containers": {
+        "web": {"addresses": ["10.88.0.2", "fd00:88::2"], "ports": ["80:8080"]},
+        "db": {"addresses": ["10.88.0.3"], "attach": {"pid": 7}},
+        "vm": {"addresses": ["10.88.0.4"], "attach": {"tap": "t0"}, "ports": ["22:22"]},
+    }},
+    "br1": {"mode": "bridged", "uplinks": ["eth1"], "containers": {"printer": {"addresses": ["172.20.0.5/24"]}}},
+}  # fmt: skip
+
+
+@given(st.lists(expectations, max_size=4))
+@SETTINGS
+def test_any_expectations_are_such_as_can_be_asked_or_refused(value: Any) -> None:
+    outcome(rendered({"version": 1, "bridges": NETWORK, "expect": value}))
 
 
 @given(st.sampled_from(EXAMPLES), st.randoms(use_true_random=False), st.integers(1, 4))
