@@ -16,27 +16,35 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from reconciler.core.messages import IPAddress
+from reconciler.core.messages import HOST, IPAddress
 from reconciler.errors import RefusedError
 from reconciler.expectations import Answer, Outcome, Probe, Server
 from reconciler.kernel.meter import Meter
 from reconciler.kernel.namespaces import Namespaces
 
 PATIENCE = 5.0
-"""Seconds without any answer after which one that should come is not waited for any longer. Only a failure takes so long."""
-STALL = 2.0
-"""Seconds after which a flow without an echo counts as cut: TCP has repeated itself three times by then (RFC 6298)."""
+"""Seconds without any answer after which one that should come is not waited for any longer. Only a failure takes so long.
+
+A flow without an echo for so long counts as cut: TCP has repeated itself four times by then (RFC 6298).
+"""
 QUIET = 0.5
 """Seconds without any answer after which those are not waited for that should not come."""
 _AGAIN = 0.1
 """Seconds of silence after which a question is asked again: the first packet is easily lost while a link comes up."""
+SETTLING = 30.0
+_POLL = 0.02
+_GLOBAL = "00"
 _AT_ONCE = 256
 _PER_FLOW = 3
 _IN_RESERVE = 128
 _BEAT = b"still there?\n"
 _PING = "icmp"
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, _PING: socket.SOCK_RAW}
+
+
+_NOTHING = Answer(Outcome.TIMEOUT)
 
 
 @dataclass(slots=True)
@@ -49,6 +57,8 @@ class _Asked:
     connected: bool = False
     mark: bytes = field(default_factory=lambda: os.urandom(4))
     tries: int = 0
+    so_far: Answer = _NOTHING
+    """What it comes to if nothing more is heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +142,34 @@ class Bench:
 
     # --- clients ---
 
+    def settle(self) -> None:
+        """Waits until every IPv6 address of this host and its namespaces can be found by its neighbours, at most SETTLING seconds.
+
+        The kernel joins the group at which an address is asked for (RFC 4291, 2.7.1) some time after the address is there, in a queue
+        that all namespaces of the machine share (addrconf_dad_work). Only since Linux 6.14 there is an event for it.
+        """
+        deadline = time.monotonic() + SETTLING
+        for namespace in (HOST, *self._namespaces.names()):
+            with self._namespaces.inside(namespace):
+                while not _can_be_found() and time.monotonic() < deadline:
+                    time.sleep(_POLL)
+
     def ask(self, probes: Sequence[Probe], expected: Set[int]) -> list[Answer]:
         """The answers to `probes`. Those at the positions `expected` should be reached, and are waited for; the others get the same time,
         and a moment more."""
+        self.settle()
         answers: list[Answer] = []
         for start in range(0, len(probes), _AT_ONCE):
             asked = [_Asked(probe) for probe in probes[start : start + _AT_ONCE]]
             self._ask(asked, {at - start for at in expected if start <= at < start + _AT_ONCE})
             for one in asked:
                 self._drop(one.sock)
-                answers.append(one.answer or Answer(Outcome.TIMEOUT))
+                answers.append(one.answer or one.so_far)
         return answers
 
     def connect(self, probes: Sequence[Probe]) -> list[Flow]:
         """Opens a TCP connection for each of `probes`, and leaves it open."""
+        self.settle()
         flows: list[Flow] = []
         for start in range(0, len(probes), _AT_ONCE):
             asked = [_Asked(probe) for probe in probes[start : start + _AT_ONCE]]
@@ -154,11 +178,12 @@ class Bench:
                 reached = one.answer is not None and one.answer.outcome is Outcome.REACHED
                 if not reached:
                     self._drop(one.sock)
-                flows.append(Flow(one.answer or Answer(Outcome.TIMEOUT), one.sock if reached else None))
+                flows.append(Flow(one.answer or one.so_far, one.sock if reached else None))
         return flows
 
     def alive(self, flows: Sequence[Flow]) -> list[bool]:
         """Whether data still goes there and comes back, for each of `flows`."""
+        self.settle()
         heard: dict[int, bytes] = {}
         waiting: dict[int, socket.socket] = {}
 
@@ -180,7 +205,7 @@ class Bench:
                     flow.sock.send(_BEAT)
                     self._on(flow.sock, listen, place, flow.sock)
                     waiting[place] = flow.sock
-        self._turn(lambda: len(waiting), lambda: STALL, lambda: None)
+        self._turn(lambda: len(waiting), lambda: PATIENCE, lambda: None)
         for sock in waiting.values():
             self._selector.unregister(sock)
         return [heard.get(place, b"").endswith(_BEAT) for place in range(len(flows))]
@@ -239,14 +264,14 @@ class Bench:
                 one.sock.connect((str(probe.address), probe.port))
             one.sock.send(_echo_request(probe.address, one.mark) if probe.protocol == _PING else b"who?\n")
         except OSError as error:
-            self._end(one, _refusal(error))
+            self._refused(one, error)
 
     def _hear(self, one: _Asked) -> None:
         sock = one.sock
         assert sock is not None
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
-            self._end(one, _refusal(OSError(code, os.strerror(code))))
+            self._refused(one, OSError(code, os.strerror(code)))
             return
         if one.probe.protocol == "tcp" and not one.connected:
             one.connected = True
@@ -258,7 +283,7 @@ class Bench:
         except BlockingIOError:
             return
         except OSError as error:
-            self._end(one, _refusal(error))
+            self._refused(one, error)
             return
         if one.probe.protocol == _PING:
             if _is_reply(heard, one.probe.address, one.mark):
@@ -266,6 +291,14 @@ class Bench:
             return
         server, _, client = heard.decode(errors="replace").strip().partition(" ")
         self._end(one, Answer(Outcome.REACHED, server, client) if server else Answer(Outcome.REFUSED))
+
+    def _refused(self, one: _Asked, error: OSError) -> None:
+        if error.errno == errno.EHOSTUNREACH:
+            # A neighbour did not say where it is. On a busy machine that may be for now: it is asked for again.
+            self._drop(one.sock)
+            one.sock, one.tries, one.so_far = None, 0, _refusal(error)
+        else:
+            self._end(one, _refusal(error))
 
     def _end(self, one: _Asked, answer: Answer) -> None:
         one.answer = answer
@@ -295,6 +328,21 @@ class Bench:
             self._selector.unregister(sock)
         self._sockets.discard(sock)
         sock.close()
+
+
+def _can_be_found() -> bool:
+    """Whether all global IPv6 addresses of the namespace that the thread is in have their solicited-node groups (proc_net(5))."""
+    try:
+        addresses = [line.split() for line in Path("/proc/thread-self/net/if_inet6").read_text().splitlines()]
+        groups = [line.split() for line in Path("/proc/thread-self/net/igmp6").read_text().splitlines()]
+    except FileNotFoundError:
+        return True  # a kernel without IPv6
+    joined = {(int(index), group) for index, _, group, *_ in groups}
+    return all(
+        (int(index, 16), f"ff0200000000000000000001ff{address[-6:]}") in joined
+        for address, index, _, scope, *_ in addresses
+        if scope == _GLOBAL
+    )
 
 
 def _raise_limit() -> None:
