@@ -32,7 +32,7 @@ KINDS = ("live", "empty", "file", "git", "snapshot")
 MAX_SNAPSHOT = 64 * 1024 * 1024
 """Bytes."""
 _NAMELESS = frozenset({"live", "empty"})
-_UNKNOWN = "unknown"
+UNKNOWN_SETTING = "unknown"
 """What a setting is said to be that this kernel in memory does not know."""
 
 
@@ -69,7 +69,7 @@ def parse(text: str) -> Basis:
 def as_said(old: State, desired: State, owner: str) -> ModelKernel:
     """A host on which `old` was applied, with what `old` and `desired` take for granted. Raises ReconcileError."""
     names = {key.name for state in (old, desired) for key in state.resources if key.space == "sysctl"}
-    kernel = ModelKernel(sysctls=dict.fromkeys(sorted(names), _UNKNOWN))
+    kernel = ModelKernel(sysctls=dict.fromkeys(sorted(names), UNKNOWN_SETTING))
     for key in taken_for_granted(old, desired):
         if key.space == "netns":
             kernel.network.add_namespace(key.name).lived_in = True

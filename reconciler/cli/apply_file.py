@@ -36,6 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.output(parser)
     options.detailed_exitcode(parser)
     options.fail_on(parser)
+    options.rehearse(parser)
     parser.set_defaults(run=run, unprivileged=_unprivileged)
 
 
@@ -49,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         return plan_command.run(arguments)
     if arguments.basis != "live":
         raise UsageError(f"a plan on the basis {arguments.basis} is never applied: add --dry-run")
+    if arguments.rehearse:
+        raise UsageError("--rehearse goes with --dry-run (or `reconcile plan`)")
     from reconciler.core import guards
 
     document = context.document(arguments)

@@ -185,6 +185,16 @@ def basis(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", metavar="NAME", help="refuse a snapshot of any other host")
 
 
+def rehearse(parser: argparse.ArgumentParser) -> None:
+    """Whether to try the plan first."""
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="also do the plan in a scratch namespace, with a TCP flow open through every port that stays published, and say which flows "
+        "it cuts; needs no root. Exit 1 if it fails or cuts a flow that the plan does not mark",
+    )
+
+
 def fail_on(parser: argparse.ArgumentParser) -> None:
     """Gates for CI."""
     parser.add_argument(

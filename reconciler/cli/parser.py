@@ -28,6 +28,7 @@ COMMANDS = (
     "down",
     "doctor",
     "sandbox",
+    "expect",
     "schema",
     "completion",
 )

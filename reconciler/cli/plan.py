@@ -12,6 +12,7 @@ from reconciler.errors import UsageError
 if TYPE_CHECKING:
     from reconciler.core.plan import Plan
     from reconciler.reconcile import View
+    from reconciler.rehearsal import Rehearsal
     from reconciler.render.report import Report
 
 
@@ -30,6 +31,7 @@ def add(commands: Any) -> None:
     options.output(parser)
     options.detailed_exitcode(parser)
     options.fail_on(parser)
+    options.rehearse(parser)
     parser.add_argument(
         "--out",
         metavar="PATH",
@@ -44,10 +46,20 @@ def run(arguments: argparse.Namespace) -> int:
     if out is not None:
         return _save(arguments, out)
     plan, view = context.plan(context.document(arguments), arguments)
-    show(report_of(plan, view), arguments)
+    rehearsal = _rehearsal(plan, view, arguments)
+    show(report_of(plan, view, rehearsal), arguments)
     if arguments.basis == "live":
         safety.foretell(plan, view, arguments)
-    return verdict(plan, arguments)
+    return verdict(plan, arguments, rehearsal)
+
+
+def _rehearsal(plan: Plan, view: View, arguments: argparse.Namespace) -> Rehearsal | None:
+    """How the plan goes in a scratch namespace, if that is asked for."""
+    if not arguments.rehearse:
+        return None
+    from reconciler.rehearsal import rehearse
+
+    return rehearse(plan, view, context.policy(arguments))
 
 
 def _save(arguments: argparse.Namespace, out: str) -> int:
@@ -59,19 +71,23 @@ def _save(arguments: argparse.Namespace, out: str) -> int:
     # Read once: what is saved is what was planned.
     texts = read(context.files(arguments), stdin=sys.stdin)
     plan, view = context.plan(from_texts(texts), arguments)
+    rehearsal = _rehearsal(plan, view, arguments)
     saved.write(saved.save(plan, view, context.policy(arguments), texts), out)
-    show(report_of(plan, view), arguments)
+    show(report_of(plan, view, rehearsal), arguments)
     print(f"Saved to {out}: `reconcile apply {out}` does just this, or nothing.", file=sys.stderr)
-    return verdict(plan, arguments)
+    return verdict(plan, arguments, rehearsal)
 
 
-def verdict(plan: Plan, arguments: argparse.Namespace) -> int:
-    """The exit code of a dry run: 2 if a gate is closed (which is told on standard error), or for any difference if asked for."""
+def verdict(plan: Plan, arguments: argparse.Namespace, rehearsal: Rehearsal | None = None) -> int:
+    """The exit code of a dry run: 1 if its rehearsal failed, 2 if a gate is closed (told on standard error), or for any difference if
+    asked for."""
     from reconciler.core import gates
 
     closed = list(gates.closed(plan, arguments.fail_on))
     for line in closed:
         print(f"reconcile: {line}", file=sys.stderr)
+    if rehearsal is not None and not rehearsal.ok:
+        return 1
     return 2 if closed or (arguments.detailed_exitcode and not plan.empty) else 0
 
 
@@ -80,8 +96,8 @@ def show(report: Report, arguments: argparse.Namespace) -> None:
     output.show(report, arguments)
 
 
-def report_of(plan: Plan, view: View) -> Report:
+def report_of(plan: Plan, view: View, rehearsal: Rehearsal | None = None) -> Report:
     """What there is to show of `plan`, which rests on `view`."""
     from reconciler.render.report import Report
 
-    return Report(plan, (view.desired, view.found))
+    return Report(plan, (view.desired, view.found), rehearsal=rehearsal)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import context, options
-from reconciler.errors import RefusedError, UsageError
+from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     from reconciler.manifest import Document
@@ -113,14 +113,8 @@ def _build_world(document: Document) -> World:
     from reconciler.kernel.live import LiveKernel
 
     around = sandbox.world(document)
-    kernel = LiveKernel()
-    try:
-        outcome = kernel.submit(list(sandbox.requests(document, around)))
-    finally:
-        kernel.close()
-    if outcome.failures:
-        failure = outcome.failures[0]
-        raise RefusedError(f"the outside world cannot be made: {failure.message} at {failure.request}")
+    with LiveKernel() as kernel:
+        sandbox.build(kernel, sandbox.requests(document, around))
     return around
 
 

@@ -33,6 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     notes = "".join(f"{note.position}: note: {note.message}\n" for note in document.notes)
     counts = f"{_count(len(document.bridges), 'bridge')}, {_count(len(containers), 'container')}, {_count(ports, 'published port')}"
+    if document.expectations:
+        counts += f", {_count(len(document.expectations), 'expectation')}"
     output.show_problems((), arguments, said=f"{notes}valid: {', '.join(document.sources)}: {counts}\n")
     return 0
 

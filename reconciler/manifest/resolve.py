@@ -27,6 +27,7 @@ from reconciler.manifest.document import (
     Route,
     Tap,
 )
+from reconciler.manifest.expect import resolve_expectations
 from reconciler.manifest.files import Merged
 from reconciler.manifest.model import AttachModel, BridgeModel, FileModel, RouteModel
 from reconciler.manifest.position import Position
@@ -59,7 +60,10 @@ def resolve(model: FileModel, merged: Merged) -> Document:
     check_sysctls(work)
     check_macs(work)
     notes = tuple(work.notes)
-    return Document(work.owner, bridges, tuple(merged.sources), not model.bridges, notes, _beginning(merged))
+    expectations = tuple(resolve_expectations(work, bridges))
+    return Document(
+        work.owner, bridges, tuple(merged.sources), not model.bridges, notes, expectations, _beginning(merged)
+    )
 
 
 def _beginning(merged: Merged) -> Position:
