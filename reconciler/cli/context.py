@@ -82,6 +82,7 @@ def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
     """The live kernel. One that is `read_only` refuses every writing message. Raises PlatformError without the privilege."""
     from reconciler.kernel import privilege
     from reconciler.kernel.live import LiveKernel
+    from reconciler.runtimes.containers import Containers
 
     lacking = privilege.missing()
     if lacking:
@@ -89,7 +90,7 @@ def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
             f"this reads and changes the host's network, which takes root, or {' and '.join(lacking)}: run it with sudo, "
             "or try it with no root and no risk: reconcile sandbox"
         )
-    live = LiveKernel(read_only=read_only)
+    live = LiveKernel(read_only=read_only, containers=Containers())
     try:
         yield live
     finally:

@@ -193,6 +193,8 @@ class State:
     resources: Mapping[Key, Resource] = field(default_factory=dict)
     origins: Mapping[Key, Origin] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
+    unknown: frozenset[str] = frozenset()
+    """Of a found state: namespaces of which could not be found out whether they are there."""
 
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> State:
