@@ -84,7 +84,7 @@ def observe(scope: Scope, namespaces: Namespaces, meter: Meter) -> dict[str, Nam
     by_processes = observer.identities(filter(by_process, scope.namespaces))
     for name in namespaces.names():
         if name not in scope.namespaces:
-            observer.look(name, (), unless=by_processes)
+            observer.look(name, wanted.get(name, ()), unless=by_processes)
     observer.pair()
     return observer.records()
 
