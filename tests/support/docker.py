@@ -115,6 +115,10 @@ class Docker:
             assert time.monotonic() < deadline, f"dockerd does not answer: {said}"
             time.sleep(0.05)
 
+    def is_away(self) -> bool:
+        """Whether it does not run."""
+        return self._process is None or self._process.poll() is not None
+
     def _answers(self) -> bool:
         if not self.socket.exists():
             return False

@@ -125,6 +125,10 @@ class Podman:
             assert time.monotonic() < deadline, f"podman does not answer: {said}"
             time.sleep(0.05)
 
+    def is_away(self) -> bool:
+        """Whether it does not run."""
+        return self._process is None or self._process.poll() is not None
+
     def _answers(self) -> bool:
         if not self.socket.exists():
             return False

@@ -1,0 +1,81 @@
+"""Where engines are looked for."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from reconciler.runtimes import sockets
+from reconciler.runtimes.engine import EngineError, engine
+
+
+@pytest.mark.parametrize(
+    ("runtime", "environment", "expected"),
+    [
+        ("docker", {}, ("/run/docker.sock",)),
+        ("podman", {}, ("/run/podman/podman.sock",)),
+        ("docker", {"XDG_RUNTIME_DIR": "/u"}, ("/run/docker.sock", "/u/docker.sock")),
+        ("podman", {"XDG_RUNTIME_DIR": "/u"}, ("/run/podman/podman.sock", "/u/podman/podman.sock")),
+        ("docker", {"XDG_RUNTIME_DIR": "/u", "DOCKER_HOST": "unix:///d.sock"}, ("/d.sock",)),
+        ("podman", {"DOCKER_HOST": "unix:///d.sock"}, ("/run/podman/podman.sock",)),
+        ("podman", {"CONTAINER_HOST": "unix:///p.sock"}, ("/p.sock",)),
+        ("docker", {"DOCKER_HOST": ""}, ("/run/docker.sock",)),
+    ],
+)
+def test_it_is_where_its_own_command_line_looks(
+    runtime: str, environment: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    assert sockets.candidates(runtime, environment) == expected
+
+
+@pytest.mark.parametrize("named", ["tcp://10.0.0.7:2375", "ssh://root@host", "unix://docker.sock", "/run/docker.sock"])
+def test_an_engine_of_another_machine_is_refused(named: str) -> None:
+    with pytest.raises(EngineError, match="only containers of this machine"):
+        sockets.candidates("docker", {"DOCKER_HOST": named})
+
+
+def test_the_first_that_is_there_is_taken_else_where_it_should_be(tmp_path: Path) -> None:
+    environment = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    assert sockets.find("docker", environment) == "/run/docker.sock"
+    (tmp_path / "docker.sock").touch()
+    assert sockets.find("docker", environment) == str(tmp_path / "docker.sock")
+
+
+def test_who_does_not_answer_is_named_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("docker", reason="not installed: the Docker SDK (pip install docker)")
+    monkeypatch.chdir(tmp_path)
+    Path("dead").touch()
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind("gone")
+    for name, reason in (("none", "No such file"), ("dead", "refused"), ("gone", "refused")):
+        path = tmp_path / name
+        with pytest.raises(EngineError, match=f"does not answer at {path} .*{reason}"):
+            with engine("podman", {"CONTAINER_HOST": f"unix://{path}"}).connected():
+                pass
+
+
+def test_who_answers_something_else_is_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("docker", reason="not installed: the Docker SDK (pip install docker)")
+    monkeypatch.chdir(tmp_path)
+    child = 0
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("s")
+        listener.listen()
+        child = os.fork()
+        if child == 0:
+            for _ in range(2):
+                connection, _ = listener.accept()
+                connection.recv(1000)
+                connection.send(b"SSH-2.0-OpenSSH_9.2\r\n")
+                connection.close()
+            os._exit(0)
+    try:
+        with pytest.raises(EngineError, match="no answer that is of use"):
+            with engine("docker", {"DOCKER_HOST": f"unix://{tmp_path}/s"}).connected():
+                pass
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
