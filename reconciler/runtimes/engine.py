@@ -54,10 +54,34 @@ class Session:
             container = _read(said)
         return container if name in (container.name, container.id) else None
 
-    def events(self) -> Any:
-        """What happens to containers from now on, an iterator of mappings as the API has them; `close()` ends it, from any thread."""
+    def events(self) -> Stream:
+        """What happens to containers from now on."""
         with _told_apart(self._label):
-            return self._client.events(filters={"type": "container"}, decode=True)
+            return Stream(self._client.events(filters={"type": "container"}, decode=True))
+
+
+class Stream:
+    """Events as an engine tells them: iterated, mappings as the API has them; a broken connection is an end, or an OSError or
+    ValueError. Of the SDK's CancellableStream, whose `close` wakes its reader but leaves the socket to the garbage collector."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._stream)
+
+    def interrupt(self) -> None:
+        """Ends it for its reader, who may be waiting. From any thread."""
+        # The engine may have been quicker: then there is no socket left to shut down.
+        with contextlib.suppress(OSError, AttributeError):
+            self._stream.close()
+
+    def close(self) -> None:
+        """Gives back all that it holds. For its reader, who has done with it."""
+        self.interrupt()
+        response = getattr(self._stream, "_response", None)
+        if response is not None:
+            response.close()
 
 
 class Engine:

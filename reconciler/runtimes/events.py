@@ -12,11 +12,11 @@ from __future__ import annotations
 import contextlib
 import enum
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.runtimes.engine import Engine, EngineError
+from reconciler.runtimes.engine import Engine, EngineError, Stream
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 """Seconds before an engine that is away is tried again; doubled each time."""
@@ -75,7 +75,7 @@ def watch(engine: Engine, on_event: Callable[[Event], None], stop: threading.Eve
         wait = min(2 * wait, LONGEST_WAIT)
 
 
-def read(runtime: str, stream: Any) -> Iterator[Event]:
+def read(runtime: str, stream: Iterable[Any]) -> Iterator[Event]:
     """The events in what an engine tells, until that ends. What is of no use is passed over. Raises EngineError."""
     messages = iter(stream)
     while True:
@@ -94,37 +94,36 @@ def read(runtime: str, stream: Any) -> Iterator[Event]:
 
 
 class _Ending:
-    """Closes a stream when `stop` is set, which its reader, who waits for the engine, would not see."""
+    """Interrupts a stream when `stop` is set, which its reader, who waits for the engine, would not see."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
         self._lock = threading.Lock()
-        self._stream: Any = None
+        self._stream: Stream | None = None
         self._thread: threading.Thread | None = None
 
-    def of(self, stream: Any) -> _Ending:
-        """To be entered: `stream` is the one to close."""
-        self._stream = stream
-        return self
-
-    def __enter__(self) -> None:
+    @contextlib.contextmanager
+    def of(self, stream: Stream) -> Iterator[None]:
+        """While in here, `stream` is the one to interrupt; then it is closed."""
+        with self._lock:
+            self._stream = stream
         if self._thread is None:
             self._thread = threading.Thread(target=self._wait, name="end of events", daemon=True)
             self._thread.start()
-        if self._stop.is_set():
-            self._close()
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
+        elif self._stop.is_set():
+            self._interrupt()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._stream = None
+                stream.close()
 
     def _wait(self) -> None:
         self._stop.wait()
-        self._close()
+        self._interrupt()
 
-    def _close(self) -> None:
+    def _interrupt(self) -> None:
         with self._lock:
-            stream, self._stream = self._stream, None
-            if stream is not None:
-                # The engine may have been quicker: then there is no socket left to close.
-                with contextlib.suppress(OSError, AttributeError):
-                    stream.close()
+            if self._stream is not None:
+                self._stream.interrupt()

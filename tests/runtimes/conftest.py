@@ -6,7 +6,6 @@ That an engine is at home elsewhere makes no difference to a container that has 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +17,8 @@ import pytest
 from reconciler.errors import PlatformError
 from reconciler.scratch import enter
 from tests.cli.host import Host
+from tests.packets.conftest import leaving_nothing
+from tests.packets.world import World
 from tests.support import docker, podman
 from tests.support.docker import Docker
 from tests.support.podman import Podman
@@ -90,6 +91,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
         yield made
 
 
-def namespace(pid: int) -> os.stat_result:
-    """The network namespace of a process."""
-    return os.stat(f"/proc/{pid}/ns/net")
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A fresh world, gone after the test, of which nothing is left."""
+    with leaving_nothing(), World() as made:
+        yield made

@@ -52,9 +52,9 @@ def test_who_does_not_answer_is_named_with_the_reason(tmp_path: Path, monkeypatc
         gone.bind("gone")
     for name, reason in (("none", "No such file"), ("dead", "refused"), ("gone", "refused")):
         path = tmp_path / name
-        with pytest.raises(EngineError, match=f"does not answer at {path} .*{reason}"):
-            with engine("podman", {"CONTAINER_HOST": f"unix://{path}"}).connected():
-                pass
+        asked = engine("podman", {"CONTAINER_HOST": f"unix://{path}"})
+        with pytest.raises(EngineError, match=f"does not answer at {path} .*{reason}"), asked.connected():
+            pass
 
 
 def test_who_answers_something_else_is_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,9 +73,9 @@ def test_who_answers_something_else_is_no_engine(tmp_path: Path, monkeypatch: py
                 connection.close()
             os._exit(0)
     try:
-        with pytest.raises(EngineError, match="no answer that is of use"):
-            with engine("docker", {"DOCKER_HOST": f"unix://{tmp_path}/s"}).connected():
-                pass
+        asked = engine("docker", {"DOCKER_HOST": f"unix://{tmp_path}/s"})
+        with pytest.raises(EngineError, match="no answer that is of use"), asked.connected():
+            pass
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)
