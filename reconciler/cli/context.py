@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.core.planner import Policy
     from reconciler.core.resource import State
     from reconciler.kernel.live import LiveKernel
+    from reconciler.kernel.namespaces import Containers
     from reconciler.manifest import Document
     from reconciler.reconcile import View
 
@@ -78,11 +79,14 @@ def policy(arguments: argparse.Namespace) -> Policy:
 
 
 @contextmanager
-def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
-    """The live kernel. One that is `read_only` refuses every writing message. Raises PlatformError without the privilege."""
+def kernel(*, read_only: bool, containers: Containers | None = None) -> Iterator[LiveKernel]:
+    """The live kernel. One that is `read_only` refuses every writing message. Raises PlatformError without the privilege.
+
+    `containers` is for who takes many looks: it remembers what it found, also while an engine does not answer.
+    """
     from reconciler.kernel import privilege
     from reconciler.kernel.live import LiveKernel
-    from reconciler.runtimes.containers import Containers
+    from reconciler.runtimes.containers import Containers as EnginesContainers
 
     lacking = privilege.missing()
     if lacking:
@@ -90,7 +94,7 @@ def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
             f"this reads and changes the host's network, which takes root, or {' and '.join(lacking)}: run it with sudo, "
             "or try it with no root and no risk: reconcile sandbox"
         )
-    live = LiveKernel(read_only=read_only, containers=Containers())
+    live = LiveKernel(read_only=read_only, containers=containers or EnginesContainers())
     try:
         yield live
     finally:

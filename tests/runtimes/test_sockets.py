@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import socket
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -60,22 +63,35 @@ def test_who_does_not_answer_is_named_with_the_reason(tmp_path: Path, monkeypatc
 def test_who_answers_something_else_is_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("docker", reason="not installed: the Docker SDK (pip install docker)")
     monkeypatch.chdir(tmp_path)
-    child = 0
+
+    def answer(listener: socket.socket) -> None:
+        for _ in range(2):
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                with contextlib.suppress(OSError):
+                    connection.send(b"SSH-2.0-OpenSSH_9.2\r\n")
+
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("s")
         listener.listen()
-        child = os.fork()
-        if child == 0:
-            for _ in range(2):
-                connection, _ = listener.accept()
-                connection.recv(1000)
-                connection.send(b"SSH-2.0-OpenSSH_9.2\r\n")
-                connection.close()
-            os._exit(0)
-    try:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
         asked = engine("docker", {"DOCKER_HOST": f"unix://{tmp_path}/s"})
         with pytest.raises(EngineError, match="no answer that is of use"), asked.connected():
             pass
-    finally:
-        os.kill(child, 9)
-        os.waitpid(child, 0)
+        thread.join()
+
+
+def test_an_engine_that_counts_processes_otherwise_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("docker", reason="not installed: the Docker SDK (pip install docker)")
+    code = "import socket; s = socket.socket(socket.AF_UNIX); s.bind('s'); s.listen(); print('in', flush=True); input()"
+    command = ["unshare", "--pid", "--fork", sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout.readline() == "in\n"
+        asked = engine("docker", {"DOCKER_HOST": f"unix://{tmp_path}/s"})
+        with pytest.raises(EngineError, match="--pid=host"), asked.connected():
+            pass
+        child.stdin.close()
