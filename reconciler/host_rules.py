@@ -54,9 +54,20 @@ def complete(desired: State, snapshot: Snapshot) -> State:
 
 
 def _notes(desired: State, snapshot: Snapshot) -> Iterator[Note]:
+    yield from _absence_notes(snapshot)
     yield from _forwarding_notes(desired, snapshot)
     if _forwards(desired, IPV4_FORWARDING) or _forwards(desired, IPV6_FORWARDING):
         yield from _dropping_notes(snapshot)
+
+
+def _absence_notes(snapshot: Snapshot) -> Iterator[Note]:
+    """Why containers wait, where that is not just that they do not run."""
+    for absence in dict.fromkeys(snapshot.absent.values()):
+        text = absence.why
+        if absence.unknown:
+            names = ", ".join(sorted(name.partition(":")[2] for name, one in snapshot.absent.items() if one == absence))
+            text += f". What is wired of its containers stays as it is, all else of them waits: {names}"
+        yield Note(Level.WARNING, text)
 
 
 def _forwarding_notes(desired: State, snapshot: Snapshot) -> Iterator[Note]:

@@ -217,6 +217,10 @@ def lower_veth(work: _Lowering, bridge: BridgeNode, container: Container, link: 
     work.add(origin, veth, peer)
     for name, value in container.sysctls:
         work.add(origin, Sysctl(namespace=namespace, name=name, value=value))
+    if isinstance(container.attach, Pid | Docker | Podman) and any(item.version == 6 for item in container.addresses):
+        # Docker turns IPv6 off in a namespace that it gives no IPv6 address to (libnetwork, sandbox.go): ours would be refused.
+        name = f"net.ipv6.conf.{container.interface.replace('.', '/')}.disable_ipv6"
+        work.add(origin, Sysctl(namespace=namespace, name=name, value="0"))
     for address in container.addresses:
         work.add(origin, Address(owner=work.owner, namespace=namespace, link=container.interface, address=address))
     work.add(origin, *routes(work, bridge, container, namespace))

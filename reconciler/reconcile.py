@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from reconciler import host_rules
-from reconciler.core.messages import HOST, Failure, Outcome, Request, Scope, Snapshot
+from reconciler.core.messages import HOST, Failure, Outcome, Request, Scope, Snapshot, by_process
 from reconciler.core.plan import Action, Plan, Step, schedule
 from reconciler.core.planner import Policy
 from reconciler.core.planner import plan as make_plan
-from reconciler.core.resource import Key, State
+from reconciler.core.resource import Key, Resource, State
 from reconciler.errors import ConflictError, ReconcileError, RefusedError, RolledBackError
 from reconciler.kinds import Chain, Sysctl, Veth, decode
 from reconciler.kinds.marks import tables
@@ -98,31 +98,49 @@ def apply(
     if first.conflicts:
         raise ConflictError("\n".join(map(str, first.conflicts)))
     todo, sent, touched = first, 0, set[Key]()
+    why = ""
     for _ in range(ROUNDS):
         outcome = perform(kernel, todo.steps, progress)
         sent += outcome.attempted
         # With a port its link, too: an uplink is set up.
         touched |= {key for step in todo.steps for key in (step.key, *step.subject.inside())}
-        if outcome.failures and not _gone_already(outcome.failures[0], todo.steps):
-            why = explain(outcome.failures[0], todo.steps)
+        why = explain(outcome.failures[0], todo.steps) if outcome.failures else ""
+        if outcome.failures and not _overtaken(outcome.failures[0], todo.steps, desired):
             _roll_back(kernel, before, first.owner, why, touched, made(todo.steps, outcome))
         todo, _view = plan(kernel, desired, first.owner, policy)
         if not todo.steps:
             return sent
     labels = ", ".join(step.subject.label for step in todo.steps[:5])
-    why = f"it does not come to rest, something keeps changing: {labels}"
-    _roll_back(kernel, before, first.owner, why, touched)
+    restless = f"it does not come to rest, something keeps changing: {labels}"
+    _roll_back(kernel, before, first.owner, f"{restless}\n{why}" if why else restless, touched)
     raise AssertionError("unreachable")
 
 
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
 
 
-def _gone_already(failure: Failure, steps: Sequence[Step]) -> bool:
-    """Whether what was to be deleted has gone by itself in the meantime, as the pair of a container that ended. What is left to
-    do then is not a matter of undoing but of looking again."""
+def _overtaken(failure: Failure, steps: Sequence[Step], desired: State) -> bool:
+    """Whether others were quicker: what was to be deleted has gone by itself, as the pair of a container that ended; or what was to be
+    made or changed has gone with a container, which ended or was started again since we looked. What is left to do then is not a
+    matter of undoing but of looking again."""
     step = steps[schedule(steps).steps[failure.position]]
-    return step.action is Action.DELETE and failure.errno in _GONE
+    if failure.errno not in _GONE:
+        return False
+    return step.action is Action.DELETE or _rests_on_process(step.subject, desired)
+
+
+def _rests_on_process(resource: Resource, desired: State) -> bool:
+    """Whether `resource` goes when a process of somebody else's does."""
+    todo, seen = [resource], {resource.key}
+    while todo:
+        item = todo.pop()
+        for key in (*item.inside(), *item.needs()):
+            if key.space == "netns" and by_process(key.name):
+                return True
+            if key in desired.resources and key not in seen:
+                seen.add(key)
+                todo.append(desired.resources[key])
+    return False
 
 
 def perform(kernel: Kernel, steps: Sequence[Step], progress: Progress | None = None) -> Outcome:
@@ -173,25 +191,21 @@ def undo(
     what is foreign only what we `touched` is brought back (None: all of it): the rest may have changed since by other hands.
     What we have `made` is ours, marked or not.
     """
-    target = State(
-        {
-            key: item
-            for key, item in before.resources.items()
-            if (touched is None or key in touched or item.owner == owner) and not cannot_be_made_again(item)
-        }
-    )
+    concerned = {
+        key: item for key, item in before.resources.items() if touched is None or key in touched or item.owner == owner
+    }
+    as_it_is = {key for key, item in concerned.items() if cannot_be_made_again(item)}
+    scope = scope_of(State(concerned), owner)
     for _ in range(ROUNDS):
-        scope = scope_of(target, owner)
         found = decode(kernel.observe(scope))
-        keep = {key for key, item in before.resources.items() if cannot_be_made_again(item)}
-        seen = State(
-            {
-                key: replace(item, owner=owner) if key in made and item.owner is None else item
-                for key, item in found.resources.items()
-                if key not in keep
-            }
-        )
-        back = make_plan(target, seen, owner, Policy(adopt=True))
+        seen = {
+            key: replace(item, owner=owner) if key in made and item.owner is None else item
+            for key, item in found.resources.items()
+        }
+        # What is there in the stead of something that cannot be made again is as good, and stays with all that rests on it.
+        target = {key: item for key, item in concerned.items() if key not in as_it_is}
+        target |= {key: seen[key] for key in as_it_is if key in seen}
+        back = make_plan(State(target), replace(found, resources=seen), owner, Policy(adopt=True))
         if not back.steps:
             lost = (item for key, item in before.resources.items() if cannot_be_made_again(item))
             return tuple(Step(None, item) for item in lost if item.key not in found.resources)

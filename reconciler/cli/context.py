@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.core.planner import Policy
     from reconciler.core.resource import State
     from reconciler.kernel.live import LiveKernel
+    from reconciler.kernel.namespaces import Containers
     from reconciler.manifest import Document
     from reconciler.reconcile import View
 
@@ -103,12 +104,16 @@ def patience(owner: str, arguments: argparse.Namespace) -> float:
 
 
 @contextmanager
-def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
-    """The live kernel. One that is `read_only` refuses every writing message. Raises PlatformError without the privilege."""
+def kernel(*, read_only: bool, containers: Containers | None = None) -> Iterator[LiveKernel]:
+    """The live kernel. One that is `read_only` refuses every writing message. Raises PlatformError without the privilege.
+
+    `containers` is for who takes many looks: it remembers what it found, also while an engine does not answer.
+    """
     from reconciler.kernel.live import LiveKernel
+    from reconciler.runtimes.containers import Containers as EnginesContainers
 
     require_privilege()
-    live = LiveKernel(read_only=read_only)
+    live = LiveKernel(read_only=read_only, containers=containers or EnginesContainers())
     try:
         yield live
     finally:

@@ -70,7 +70,10 @@ def _sources(arguments: argparse.Namespace) -> str:
 def _inside(arguments: argparse.Namespace, document: Document, sources: str) -> int:
     """What the first process of the sandbox does. Catches all, since nobody is above it but the kernel."""
     from reconciler.cli import main
+    from reconciler.runtimes.sockets import VARIABLES
 
+    for variable in VARIABLES.values():
+        os.environ.pop(variable, None)  # engines are outside, and so are their containers
     environment = _environment(sources)
     try:
         around = _build_world(document)

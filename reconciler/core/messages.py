@@ -22,7 +22,10 @@ IPInterface: TypeAlias = IPv4Interface | IPv6Interface
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
 
 HOST = ""
-"""The network namespace that the tool runs in. `web` is the one at /run/netns/web, `pid:71` that of process 71."""
+"""The network namespace that the tool runs in. `web` is the one at /run/netns/web, `pid:71` that of process 71, `docker:web` and
+`podman:web` that of the container web, whichever process that is at the moment."""
+
+_BY_PROCESS = ("pid:", "docker:", "podman:")
 
 PROTOCOL = 143
 """Our number in the protocol field of addresses (IFA_PROTO) and routes (rtm_protocol), which `ip` shows as `proto 143`.
@@ -30,6 +33,11 @@ PROTOCOL = 143
 Free in iproute2's rt_protos and in linux/rtnetlink.h, which both leave 128-255 to whoever comes. For `name:` there is no
 room in a byte: whose it is, of several owners, is said by the alias of the link it hangs on.
 """
+
+
+def by_process(namespace: str) -> bool:
+    """Whether this namespace is told by a process that lives in it, and not by a name under /run/netns."""
+    return namespace.startswith(_BY_PROCESS)
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
@@ -261,8 +269,21 @@ class ForwardChain:
 
 
 @dataclass(frozen=True, slots=True)
+class Absence:
+    """Why a namespace that was asked for is not in a Snapshot, where there is more to say than that it is not there.
+
+    `unknown`: it may be there, and that could not be found out (its engine does not answer).
+    """
+
+    why: str
+    unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What was there. A namespace that does not exist is not in `namespaces`, a table that does not exist not in `tables`.
+
+    `absent` may say more of a namespace that is not there.
 
     `tables` maps a table (as `inet filter`) to the objects of its listing, as `nft -j list table` has them (each a
     mapping of one key). `address_protocols` is False on kernels without IFA_PROTO.
@@ -273,6 +294,7 @@ class Snapshot:
     address_protocols: bool = True
     forward_chains: tuple[ForwardChain, ...] = ()
     """All there are, ours too; only looked for when a table is asked for."""
+    absent: Mapping[str, Absence] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

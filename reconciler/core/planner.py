@@ -8,6 +8,8 @@ The rules, in the order in which they are applied:
 3. What is wanted and not there is created; where a field differs, updated; where a fixed field differs, replaced.
 4. What carries our mark and is not wanted is deleted.
 5. What the kernel takes along with something deleted is gone too: if wanted, it is made anew.
+6. What rests on something of which is not known whether it is there (`State.unknown`) waits too, but what is there of it stays, as long
+   as all else that it rests on does: nobody is cut off because somebody else does not answer.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ def plan(desired: State, found: State, owner: str, policy: Policy = Policy(), ba
     if conflicts:
         # Nothing is done before they are settled: what the plan tells is what would be done besides.
         wanted = {key: item for key, item in wanted.items() if key not in strangers}
-    unwanted = {item.key for item in found.owned_by(owner) if item.key not in wanted}
+    kept = _kept(desired, found, waiting)
+    unwanted = {item.key for item in found.owned_by(owner) if item.key not in wanted and item.key not in kept}
     foreign = _foreign_on_ours(wanted, there, owner)
     if policy.prune_foreign:
         unwanted |= {item.key for item in foreign if item.prunable}
@@ -95,6 +98,24 @@ def _pending(desired: State, found: State, owner: str) -> tuple[Pending, ...]:
         if root is not None:
             result.append(Pending(resource, root, desired.origins.get(key, Origin())))
     return tuple(result)
+
+
+def _kept(desired: State, found: State, waiting: set[Key]) -> set[Key]:
+    """What of `waiting` stays as it is: all that it rests on is there, or hidden in a namespace of which nothing is known."""
+    if not found.unknown:
+        return set()
+    known: dict[Key, bool] = {}
+
+    def stands(key: Key) -> bool:
+        if key not in known:
+            known[key] = False
+            resource = desired.resources.get(key)
+            hidden = (key.name if key.space == "netns" else key.namespace) in found.unknown
+            rests_on = () if resource is None else (*resource.inside(), *resource.needs())
+            known[key] = (hidden or key in found.resources) and all(map(stands, rests_on))
+        return known[key]
+
+    return {key for key in waiting if key in found.resources and stands(key)}
 
 
 def _goes(found: Resource, owner: str) -> bool:

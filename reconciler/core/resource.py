@@ -195,6 +195,8 @@ class State:
     notes: tuple[Note, ...] = ()
     position: str = field(default="", compare=False)
     """Where in the file the whole of it is asked for, `FILE:LINE:COL`: there to point at for what is in the file no more."""
+    unknown: frozenset[str] = frozenset()
+    """Of a found state: namespaces of which could not be found out whether they are there."""
 
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> State:

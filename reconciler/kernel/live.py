@@ -37,7 +37,7 @@ from reconciler.core.messages import (
 from reconciler.errors import PlatformError, RefusedError
 from reconciler.kernel import conntrack, decode, elements, observation, removal, sysctl, tap, wire
 from reconciler.kernel.meter import Meter
-from reconciler.kernel.namespaces import Namespaces
+from reconciler.kernel.namespaces import Containers, Namespaces
 from reconciler.kernel.netlink import NetlinkError, Socket
 from reconciler.kernel.nftables import Nftables, generation
 
@@ -55,12 +55,15 @@ class LiveKernel:
     """The kernel that this runs on, seen from the network namespace that the calling thread is in.
 
     For one thread at a time. With `read_only` every writing message raises ReadOnlyError before it is sent.
+    `containers` is asked, at every look, for those that the look is to go into.
     `sent` counts messages by type; `written` those among them that write.
     """
 
-    def __init__(self, *, read_only: bool = False, release: str | None = None) -> None:
+    def __init__(
+        self, *, read_only: bool = False, release: str | None = None, containers: Containers | None = None
+    ) -> None:
         self._meter = Meter(read_only=read_only)
-        self._namespaces = Namespaces(self._meter)
+        self._namespaces = Namespaces(self._meter, containers)
         self._nftables = Nftables(self._meter)
         self._address_protocols = _release(release or os.uname().release) >= _IFA_PROTO_SINCE
 
@@ -92,15 +95,17 @@ class LiveKernel:
 
         Raises PlatformError when it may not look, RefusedError rather than answer in part.
         """
+        absent = self._namespaces.find(scope.namespaces if scope.part is None else scope.part.namespaces)
         namespaces = observation.observe(scope, self._namespaces, self._meter)
         if scope.part is not None:
-            return Snapshot(namespaces, self._elements(scope.part), self._address_protocols)
+            return Snapshot(namespaces, self._elements(scope.part), self._address_protocols, absent=absent)
         tables = {name: self._nftables.table(name) for name in sorted(scope.tables)}
         return Snapshot(
             namespaces,
             {name: listing for name, listing in tables.items() if listing is not None},
             self._address_protocols,
             self._nftables.forward_chains() if scope.tables else (),
+            absent,
         )
 
     def _elements(self, part: Part) -> dict[str, tuple[Mapping[str, Any], ...]]:

@@ -13,11 +13,13 @@ import ctypes
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
 
-from reconciler.core.messages import HOST
+from reconciler.core.messages import HOST, Absence, by_process
 from reconciler.errors import PlatformError
 from reconciler.kernel.meter import Meter
+from reconciler.kernel.processes import Process
 
 DIRECTORY = "/run/netns"
 
@@ -38,11 +40,25 @@ def path(name: str) -> str:
     return f"/proc/{name[4:]}/ns/net" if name.startswith("pid:") else f"{DIRECTORY}/{name}"
 
 
-class Namespaces:
-    """The network namespaces of this host, seen from the one that the thread is in when this is made."""
+class Containers(Protocol):
+    """Somebody who knows containers by the names of their namespaces, as `docker:web` (reconciler.runtimes.containers)."""
 
-    def __init__(self, meter: Meter) -> None:
+    def find(self, names: Iterable[str]) -> Mapping[str, Process | Absence]:
+        """The first process of each that runs; of the others an Absence, if there is anything to say, else nothing."""
+        ...
+
+
+class Namespaces:
+    """The network namespaces of this host, seen from the one that the thread is in when this is made.
+
+    Those of containers have to be found before they can be opened, and are then those of just these processes: one that ended, and
+    maybe started again, is gone until it is found again.
+    """
+
+    def __init__(self, meter: Meter, containers: Containers | None = None) -> None:
         self._meter = meter
+        self._containers = containers
+        self._processes: dict[str, Process] = {}
         self._home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
         self._home_identity = _identity(os.fstat(self._home))
         self._shared = False
@@ -61,25 +77,35 @@ class Namespaces:
             entries = os.listdir(DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(name for name in entries if not name.startswith("pid:") and self._is_namespace(name))
+        return sorted(name for name in entries if not by_process(name) and self._is_namespace(name))
+
+    def find(self, names: Iterable[str]) -> dict[str, Absence]:
+        """Find out which processes the containers among `names` are now. Returns what there is to say of those that are not there."""
+        wanted = [name for name in names if by_process(name) and not name.startswith("pid:")]
+        found = self._containers.find(wanted) if wanted and self._containers is not None else {}
+        self._processes = {name: item for name, item in found.items() if isinstance(item, Process)}
+        return {name: item for name, item in found.items() if isinstance(item, Absence)}
 
     def open(self, name: str) -> int:
         """A file descriptor of the namespace. Raises OSError with ENOENT if there is none of that name."""
         if name == HOST:
             return os.dup(self._home)
         opened = -1
+        process = self._processes.get(name)
+        file = path(name if process is None else f"pid:{process.pid}")
         try:
-            opened = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            if os.fstat(opened).st_dev == self._home_identity[0]:
+            opened = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            # Asked afterwards: so it was that process, and no other of its number, whose file was opened.
+            if os.fstat(opened).st_dev == self._home_identity[0] and (process is None or process.lives()):
                 return opened
         except ProcessLookupError as error:  # the process is a zombie
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path(name)) from error
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), file) from error
         except (FileNotFoundError, NotADirectoryError):
             raise
         except PermissionError as error:
             raise _forbidden(f"look into the namespace {name}", error) from error
         os.close(opened)
-        raise FileNotFoundError(errno.ENOENT, "no network namespace", path(name))
+        raise FileNotFoundError(errno.ENOENT, "no network namespace", file)
 
     def identity(self, opened: int) -> Identity:
         """What tells whether two namespaces are the same one."""
@@ -218,6 +244,6 @@ def _is_leftover(target: str) -> bool:
 
 def _plain(name: str) -> str:
     """`name`, which must be a file name: the last guard before a mount."""
-    if "/" in name or "\0" in name or name in ("", ".", "..") or name.startswith("pid:"):
+    if "/" in name or "\0" in name or name in ("", ".", "..") or by_process(name):
         raise OSError(errno.EINVAL, f"{name!r} cannot be the name of a network namespace")
     return name

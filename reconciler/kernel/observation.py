@@ -11,7 +11,7 @@ import errno
 import os
 import struct
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.messages import (
@@ -21,6 +21,7 @@ from reconciler.core.messages import (
     NamespaceRecord,
     RouteRecord,
     Scope,
+    by_process,
 )
 from reconciler.errors import RefusedError
 from reconciler.kernel import decode, sysctl, wire
@@ -69,6 +70,9 @@ class _Look:
 def observe(scope: Scope, namespaces: Namespaces, meter: Meter) -> dict[str, NamespaceRecord]:
     """Every namespace of `scope`, and all named ones, under each name. Those that are gone are left out.
 
+    An engine may give the namespace of its container a name, too (Podman does): one that is asked for by its process is shown by
+    no other name, or what is wanted in there would be found there twice, and be unwanted once.
+
     Raises PlatformError when not allowed to look, RefusedError when the kernel will not show something in
     full.
     """
@@ -76,10 +80,13 @@ def observe(scope: Scope, namespaces: Namespaces, meter: Meter) -> dict[str, Nam
     wanted: dict[str, list[str]] = {}
     for namespace, name in sorted(scope.sysctls):
         wanted.setdefault(namespace, []).append(name)
-    named = namespaces.names() if scope.part is None else sorted(scope.part.namespaces)
-    others = scope.namespaces if scope.part is None else ()
-    for name in dict.fromkeys((HOST, *sorted(others), *named)):
+    for name in (HOST, *sorted(scope.namespaces if scope.part is None else scope.part.namespaces)):
         observer.look(name, wanted.get(name, ()))
+    if scope.part is None:
+        by_processes = observer.identities(filter(by_process, scope.namespaces))
+        for name in namespaces.names():
+            if name not in scope.namespaces:
+                observer.look(name, wanted.get(name, ()), unless=by_processes)
     observer.pair()
     return observer.records()
 
@@ -96,14 +103,20 @@ class _Observer:
         self._by_nsid: dict[int, _Look] = {}
         """By the number that the host's namespace has for another (ip-netns(8), nsid)."""
 
-    def look(self, name: str, sysctls: list[str] | tuple[str, ...]) -> None:
-        """Look into the namespace of that name, if there is one."""
+    def identities(self, names: Iterable[str]) -> frozenset[Identity]:
+        """Which namespaces those of `names` are that were looked at."""
+        return frozenset(self._named[name][0] for name in names if name in self._named)
+
+    def look(self, name: str, sysctls: list[str] | tuple[str, ...], unless: Set[Identity] = frozenset()) -> None:
+        """Look into the namespace of that name, if there is one, and it is none of `unless`."""
         try:
             opened = self._namespaces.open(name)
         except FileNotFoundError:
             return
         try:
             identity = self._namespaces.identity(opened)
+            if identity in unless:
+                return
             with self._namespaces.entered(opened) if name else contextlib.nullcontext():
                 if identity not in self._looks:
                     self._looks[identity] = self._dump(name)

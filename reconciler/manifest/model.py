@@ -160,7 +160,10 @@ class RouteModel(_Model):
 
 
 class AttachModel(_Model):
-    """How a container hangs on its bridge: exactly one of these keys."""
+    """How a container hangs on its bridge: exactly one of these keys.
+
+    Containers of Docker and Podman are found by the engine's socket, and wait until they run: see docs/runtimes.md.
+    """
 
     model_config = ConfigDict(title="Attach", json_schema_extra={"minProperties": 1, "maxProperties": 1})
     netns: NetnsName = Field(
@@ -169,8 +172,12 @@ class AttachModel(_Model):
         "only if we made it",
     )
     pid: Pid = Field(None, description="the network namespace of this process")
-    docker: ContainerName = Field(None, description="a Docker container, by name")
-    podman: ContainerName = Field(None, description="a Podman container, by name")
+    docker: ContainerName = Field(
+        None, description="a Docker container, by name; it has to have a network of its own (`--network none`)"
+    )
+    podman: ContainerName = Field(
+        None, description="a Podman container, by name; it has to have a network of its own (`--network none`)"
+    )
     tap: TapName = Field(
         None,
         description="a TAP device of this name on the host, for a virtual machine. What is inside of the machine is not ours",

@@ -31,6 +31,8 @@ from reconciler.kinds import decode, places
 from reconciler.kinds.marks import tables
 from reconciler.kinds.places import Place
 from reconciler.lower import lower
+from reconciler.runtimes.containers import Containers
+from reconciler.runtimes.events import Event, Kind
 from reconciler.watch import control
 from reconciler.watch.log import Log
 from reconciler.watch.mirror import Mirror, described, is_small
@@ -38,7 +40,7 @@ from reconciler.watch.notify import Notifier
 from reconciler.watch.pace import Pace, Rates, Task
 from reconciler.watch.source import Source, Wish
 from reconciler.watch.status import Change, Condition, Status, judge
-from reconciler.watch.triggers import Bell, Directories, Processes, Signals
+from reconciler.watch.triggers import RUNTIMES, Bell, Directories, Engines, Processes, Signals
 
 _REMEMBERED = 50
 """Changes that are told."""
@@ -121,6 +123,7 @@ class Agent:
         self._health = judge(self._known.condition)
         self._lock = threading.Lock()
         self._said: list[str] = []
+        self._engine_events: list[Event] = []
         self._listeners: list[Callable[[], None]] = []
         self._alive = 0.0
 
@@ -169,7 +172,8 @@ class Agent:
 
     def _begin(self, stack: contextlib.ExitStack) -> None:
         own = stack.enter_context(Lock(f"{self._owner}@agent"))
-        self._kernel = stack.enter_context(LiveKernel())
+        # One that remembers which processes the containers are, also while their engine is silent.
+        self._kernel = stack.enter_context(LiveKernel(containers=Containers()))
         self._selector = stack.enter_context(selectors.DefaultSelector())
         self._bell = Bell()
         stack.callback(self._bell.close)
@@ -182,6 +186,8 @@ class Agent:
         self._directories = Directories(self._something_at)
         stack.callback(self._directories.close)
         self._processes = Processes()
+        self._engines = Engines(self._container)
+        stack.callback(self._engines.close)
         stack.callback(self._processes.close)
         self._beside = own.path.parent
         for descriptor in self._monitor.descriptors():
@@ -240,11 +246,18 @@ class Agent:
             self._said += paths
         self._bell.ring()
 
-    def wake(self, place: Place) -> None:
-        """Something happened at `place`; from any thread."""
+    def _container(self, event: Event) -> None:
+        """In the thread that listens to an engine."""
         with self._lock:
-            self._said.append(f"{DIRECTORY}/{place.name}")
+            self._engine_events.append(event)
         self._bell.ring()
+
+    def _heard_engine(self, event: Event, now: float) -> None:
+        if event.kind is Kind.LOST:
+            self._log("debug", "engine", f"{event.runtime} came or went: looking at everything")
+            self._pace.hint_everything(now)
+        else:
+            self._pace.hint(now, self._concerning([places.netns(event.namespace)]))
 
     def _heard_bell(self) -> None:
         self._bell.silence()
@@ -260,6 +273,9 @@ class Agent:
             self._pace.at(now, Task.FULL)
         with self._lock:
             said, self._said = self._said, []
+            events, self._engine_events = self._engine_events, []
+        for event in events:
+            self._heard_engine(event, now)
         for path in map(Path, said):
             if path.parent == Path(DIRECTORY):
                 place = places.netns(path.name)
@@ -426,6 +442,7 @@ class Agent:
         namespaces = reconcile.scope_of(view.desired, self._owner).namespaces
         self._kernel.acquaint(self._monitor, namespaces)
         self._watch_processes(namespaces)
+        self._engines.listen({name.partition(":")[0] for name in namespaces} & RUNTIMES)
         self._condition(
             looked=True,
             cannot_look="",

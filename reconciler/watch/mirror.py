@@ -28,6 +28,7 @@ class Mirror:
         self.owner = owner
         self.policy = policy
         self._found: dict[Key, Resource] = dict(found.resources)
+        self._unknown = set(found.unknown)
         self._found_at: defaultdict[Place, set[Key]] = defaultdict(set)
         self._far: defaultdict[Place, set[Place]] = defaultdict(set)
         for key, item in found.resources.items():
@@ -45,7 +46,7 @@ class Mirror:
     @property
     def found(self) -> State:
         """All that is known to be there."""
-        return State(dict(self._found))
+        return State(dict(self._found), unknown=frozenset(self._unknown))
 
     def _pair(self, item: Resource) -> None:
         """The two ends of a veth are looked at together: what the one is called, only the other's namespace tells."""
@@ -91,6 +92,8 @@ class Mirror:
     def refresh(self, places: Iterable[Place], seen: State) -> None:
         """Takes over what is there at `places`; of what else was `seen` nothing."""
         wanted = frozenset(places)
+        names = {place.name for place in wanted if place.sort == "netns"}
+        self._unknown = (self._unknown - names) | (seen.unknown & names)
         for place in wanted:
             for key in self._found_at.pop(place, ()):
                 del self._found[key]
@@ -109,7 +112,8 @@ class Mirror:
             {key: self.desired.resources[key] for key in wanted},
             {key: self.desired.origins[key] for key in wanted if key in self.desired.origins},
         )
-        found = State({key: self._found[key] for key in keys if key in self._found})
+        there = {key: self._found[key] for key in keys if key in self._found}
+        found = State(there, unknown=frozenset(self._unknown))
         return make_plan(desired, found, self.owner, self.policy)
 
     def keys(self, places: Iterable[Place]) -> set[Key]:

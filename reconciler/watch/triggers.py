@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
@@ -16,6 +17,9 @@ from typing import Any
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
+
+from reconciler.errors import PlatformError
+from reconciler.runtimes.events import Event
 
 _NEWS = frozenset({"created", "deleted", "modified", "moved", "closed"})
 """Kinds of events that say that something has changed; that somebody opened or read a file is none."""
@@ -111,6 +115,35 @@ class Processes:
     def close(self) -> None:
         for descriptor in self._descriptors.values():
             os.close(descriptor)
+
+
+RUNTIMES = frozenset({"docker", "podman"})
+
+
+class Engines:
+    """Listens to container engines, each in a thread of its own, from when a file first names a container of it. `told` is called there."""
+
+    def __init__(self, told: Callable[[Event], None]) -> None:
+        self._told = told
+        self._stop = threading.Event()
+        self._listening: set[str] = set()
+
+    def listen(self, runtimes: Iterable[str]) -> None:
+        """To these, too."""
+        for runtime in set(runtimes) - self._listening:
+            self._listening.add(runtime)
+            threading.Thread(target=self._follow, args=(runtime,), name=runtime, daemon=True).start()
+
+    def _follow(self, runtime: str) -> None:
+        from reconciler.runtimes.engine import engine
+        from reconciler.runtimes.events import watch
+
+        # Without the SDK a look says so, for each container.
+        with contextlib.suppress(PlatformError):
+            watch(engine(runtime), self._told, self._stop)
+
+    def close(self) -> None:
+        self._stop.set()
 
 
 class Signals:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.host import WEB, Host
 
-HEAVY = ("pyroute2", "nftables", "watchdog", "asyncio", "jsonschema", "shtab", "subprocess")
+HEAVY = ("pyroute2", "nftables", "watchdog", "asyncio", "jsonschema", "shtab", "subprocess", "docker", "requests")
 
 
 def imported(host: Host, *arguments: str) -> set[str]:
@@ -40,3 +40,9 @@ def test_an_apply_loads_nothing_of_pyroute2(host: Host) -> None:
     """Its import takes as long as thirty containers."""
     host.write(WEB)
     assert imported(host).isdisjoint({"pyroute2", "watchdog", "asyncio"})
+
+
+def test_no_engines_library_is_loaded_for_a_file_without_its_containers(host: Host) -> None:
+    host.write(WEB)
+    for command in ([], ["status"], ["show"], ["down"]):
+        assert imported(host, *command).isdisjoint({"docker", "requests", "urllib3", "http"}), command

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from reconciler import host_rules
-from reconciler.core.messages import HOST, ForwardChain, NamespaceRecord, RouteRecord, Snapshot
+from reconciler.core.messages import HOST, Absence, ForwardChain, NamespaceRecord, RouteRecord, Snapshot
 from reconciler.core.resource import Level
 from reconciler.kinds import Sysctl
 from reconciler.lower import lower
@@ -89,3 +89,14 @@ def test_chains_that_accept_our_own_and_those_of_no_concern_are_not_warned_of() 
     )
     assert host_rules.complete(FOUR, snapshot(chains=harmless)).notes == ()
     assert host_rules.complete(ISOLATED, snapshot(chains=(DROP,))).notes == ()
+
+
+def test_an_engine_that_is_silent_is_named_once_with_its_containers() -> None:
+    silent = Absence("Docker does not answer", unknown=True)
+    absent = {"docker:web": silent, "docker:db": silent, "podman:web": Absence("Podman container web is odd")}
+    notes = host_rules.complete(FOUR, replace(snapshot(), absent=absent)).notes
+    assert [note.text for note in notes] == [
+        "Docker does not answer. What is wired of its containers stays as it is, all else of them waits: db, web",
+        "Podman container web is odd",
+    ]
+    assert {note.level for note in notes} == {Level.WARNING}

@@ -37,16 +37,23 @@ class Docker:
     `folder` must be short, since the path of a socket has at most 107 bytes (unix(7)).
     """
 
-    def __init__(self, folder: Path) -> None:
+    runtime = "docker"
+    variable = "DOCKER_HOST"
+
+    def __init__(self, folder: Path, options: tuple[str, ...] = (), before: tuple[str, ...] = ()) -> None:
+        """`options` are further ones of dockerd's, `before` is a command that starts it."""
         self._folder = folder
+        self._options = options
+        self._before = before
         self.socket = folder / "docker.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Docker:
         try:
-            self._start()
+            self.begin()
+            self("import", "-", IMAGE, stdin=image())
         except BaseException:
-            self._stop()
+            self.end()
             raise
         return self
 
@@ -54,11 +61,22 @@ class Docker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            names = self("ps", "--all", "--quiet").split()
-            if names:
-                self("rm", "--force", *names)
+            self.clear()
         finally:
-            self._stop()
+            self.end()
+
+    def clear(self) -> None:
+        """Removes all containers."""
+        names = self("ps", "--all", "--quiet").split()
+        if names:
+            self("rm", "--force", *names)
+
+    def run(self, name: str, *options: str) -> int:
+        """Starts a container that does nothing, with a network of its own and nothing in it unless `options` say otherwise. Returns its
+        first process."""
+        network = () if "--network" in options else ("--network", "none")
+        self("run", "--detach", "--name", name, *network, *options, IMAGE, "sleep", "1000")
+        return self.pid(name)
 
     def __call__(self, *arguments: str, stdin: bytes = b"") -> str:
         """A docker command, which is to succeed. Returns what it printed, stripped."""
@@ -72,17 +90,20 @@ class Docker:
         """The first process of a container, 0 if it is not running."""
         return int(self("inspect", "--format", "{{.State.Pid}}", container))
 
-    def _start(self) -> None:
+    def begin(self) -> None:
+        """Starts the engine, which answers when this returns."""
         self._folder.mkdir(parents=True, exist_ok=True)
         log = (self._folder / "log").open("wb")
         program = _program("dockerd")
         assert program is not None
         command = [
+            *self._before,
             program,
             f"--host=unix://{self.socket}",
             f"--data-root={self._folder / 'data'}",
             f"--exec-root={self._folder / 'exec'}",
             f"--pidfile={self._folder / 'pid'}",
+            *self._options,
         ]
         path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
         with log:
@@ -93,7 +114,10 @@ class Docker:
             assert self._process.poll() is None, f"dockerd ended: {said}"
             assert time.monotonic() < deadline, f"dockerd does not answer: {said}"
             time.sleep(0.05)
-        self("import", "-", IMAGE, stdin=_image())
+
+    def is_away(self) -> bool:
+        """Whether it does not run."""
+        return self._process is None or self._process.poll() is not None
 
     def _answers(self) -> bool:
         if not self.socket.exists():
@@ -101,9 +125,10 @@ class Docker:
         command = ["docker", "-H", f"unix://{self.socket}", "version"]
         return subprocess.run(command, capture_output=True, timeout=_PATIENCE).returncode == 0
 
-    def _stop(self) -> None:
+    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Ends the engine, by that signal. Its containers end with it, unless it was killed, or has the option `--live-restore`."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(how)
             try:
                 self._process.wait(_PATIENCE)
             except subprocess.TimeoutExpired:
@@ -111,7 +136,7 @@ class Docker:
                 self._process.wait()
 
 
-def _image() -> bytes:
+def image() -> bytes:
     """A tar of a root directory in which there is busybox, which must be static."""
     program = _program("busybox")
     assert program is not None

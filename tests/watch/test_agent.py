@@ -49,7 +49,8 @@ class Agent:
             return [item for item in self.said[since:] if item["event"] == event and text in item["text"]]
 
         with self._news:
-            assert self._news.wait_for(lambda: len(found()) >= times, seconds), f"no {event} {text!r} in {self.said}"
+            heard = self._news.wait_for(lambda: len(found()) >= times, seconds)
+            assert heard, f"no {event} {text!r} in\n" + "\n".join(map(str, self.said))
             return found()[times - 1]
 
     @property
