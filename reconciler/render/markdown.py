@@ -202,7 +202,8 @@ def _code(text: str) -> str:
     """`text` as a code span (CommonMark 0.31, 6.1)."""
     shown = _cut(clean(text), _LONGEST_NAME)
     fence = "`" * (_longest_run([shown]) + 1)
-    edge = " " if not shown.strip() or shown[0] in " `" or shown[-1] in " `" else ""
+    # One space at each end is taken away, unless there is nothing else.
+    edge = " " if shown.strip(" ") and (shown[0] in " `" or shown[-1] in " `") else ""
     return f"{fence}{edge}{shown}{edge}{fence}" if shown else "(none)"
 
 

@@ -261,8 +261,8 @@ def _interruptions(folded: Outline) -> Iterator[Finding]:
     for pair in rows:
         if pair[1].disruptive:
             place, row = modes.get(pair[1].position, pair) if pair[1].noun == _FIREWALL else pair
-            told = row.text.removeprefix(f"{row.name}: ") if row.heading else f"{row.noun} {row.text}"
-            groups.setdefault((place, row.position), []).append(told)
+            what = row.text.removeprefix(f"{row.name}: ") if row.heading else f"{row.noun} {row.text}"
+            groups.setdefault((place, row.position), []).append(what)
     for (place, position), parts in groups.items():
         yield Finding(INTERRUPTION, f"{_whose(place)}: {_listed(parts)}", position)
 

@@ -439,6 +439,7 @@ class Agent:
         self._known.wish = wish
         self._known.mirror = Mirror(view.desired, view.found, self._owner, self._options.policy)
         self._known.pending = {item.resource.key: item.missing for item in plan.pending}
+        self._pace.excuse(self._known.pending)
         namespaces = reconcile.scope_of(view.desired, self._owner).namespaces
         self._kernel.acquaint(self._monitor, namespaces)
         self._watch_processes(namespaces)
@@ -518,6 +519,7 @@ class Agent:
         keys = mirror.keys(around)
         self._known.pending = {key: root for key, root in self._known.pending.items() if key not in keys}
         self._known.pending |= {item.resource.key: item.missing for item in plan.pending}
+        self._pace.excuse(item.resource.key for item in plan.pending)
         self._condition(pending=_names(self._known.pending.values()))
 
     # --- what came of it ---

@@ -178,6 +178,11 @@ class Pace:
                 del self._healed[key]
         return fought
 
+    def excuse(self, keys: Iterable[Key]) -> None:
+        """These wait for something that has gone, such as a container that was restarted: to heal them afterwards is no quarrel."""
+        for key in keys:
+            self._healed.pop(key, None)
+
     def _last_heal(self, key: Key) -> float:
         times = self._healed.get(key)
         return times[-1] if times else float("-inf")

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,9 +14,11 @@ from reconciler import __version__, reconcile
 from reconciler.errors import ManifestError
 from reconciler.manifest import load
 from reconciler.render.formats import FORMATS, render, render_problems
-from reconciler.render.report import Report
-from tests.golden.test_plans import desired, document, host
+from reconciler.render.outline import split_position
+from reconciler.render.report import Finding, Report, findings
+from tests.golden.test_plans import CASES, desired, document, host, text_of
 from tests.render.doubles import Exposed, Rehearsed
+from tests.render.reports import PLAN_SCHEMA, SARIF_SCHEMA
 
 FOLDER = Path(__file__).parent / "formats"
 ENDINGS = {"text": "txt", "json": "json", "markdown": "md", "github": "github", "sarif": "sarif"}
@@ -61,17 +63,32 @@ def test_an_invalid_file_is_told_as_expected(format: str, monkeypatch: pytest.Mo
     held(f"invalid.{ENDINGS[format]}", render_problems(format, caught.value.problems))
 
 
-def test_whatever_is_found_stands_at_a_word_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The annotations' columns are those of the keys and values, not of the blanks around them."""
-    lines = (FOLDER / "desired.yaml").read_text().splitlines()
-    results: list[Any] = json.loads(render("sarif", report(monkeypatch)))["runs"][0]["results"]
-    spots = {}
-    for item in results:
-        region = item["locations"][0]["physicalLocation"]["region"]
-        spots[item["message"]["text"]] = lines[region["startLine"] - 1][region["startColumn"] - 1 :]
-    gone = {text.split(" is removed")[0]: spot for text, spot in spots.items() if "is removed" in text}
+def spots(found: Sequence[Finding], lines: Sequence[str]) -> dict[str, str]:
+    """What stands in the file where each finding points to."""
+    result = {}
+    for item in found:
+        _, line, column = split_position(item.position)
+        result[item.message] = lines[line - 1][column - 1 :]
+    return result
+
+
+def test_what_is_gone_stands_at_the_key_of_what_it_was_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = spots(findings(report(monkeypatch)), text_of(FOLDER, "desired.yaml").splitlines())
+    gone = {message.split(" is removed")[0]: spot for message, spot in there.items() if "is removed" in message}
     assert gone == {"container old on br-web": "br-web:", "bridge br-old": "bridges:"}
-    lost = {text.split(" loses")[0]: spot for text, spot in spots.items() if "loses" in text}
-    assert lost == {"container web on br-web": "web:"}
-    (moved,) = [spot for text, spot in spots.items() if "was web's" in text]
-    assert moved.startswith('"8080:80"')
+    assert {message.split(" loses")[0]: spot for message, spot in there.items() if "loses" in message} == {
+        "container web on br-web": "web:"
+    }
+    assert [spot for message, spot in there.items() if "was web's" in message] == ['"8080:80"']
+
+
+@pytest.mark.parametrize("case", sorted(CASES.iterdir()), ids=lambda case: case.name)
+def test_every_plan_is_as_the_schemas_say_and_points_to_words(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, file = host(case, monkeypatch), document(case, "desired.yaml", monkeypatch)
+    plan, view = reconcile.plan(kernel, desired(file), file.name)
+    for made in (Report(plan), Report(plan, (view.desired, view.found), EXPOSURE, REHEARSAL)):
+        assert list(PLAN_SCHEMA.iter_errors(json.loads(render("json", made)))) == []
+        assert list(SARIF_SCHEMA.iter_errors(json.loads(render("sarif", made)))) == []
+    lines = text_of(case, "desired.yaml").splitlines()
+    for spot in spots(findings(Report(plan, (view.desired, view.found))), lines).values():
+        assert spot[:1].strip(" ,[{")

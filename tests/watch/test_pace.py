@@ -114,6 +114,14 @@ def test_a_truce_that_holds_ends_the_quarrel() -> None:
     assert pace.holds == {}
 
 
+def test_what_had_to_wait_in_between_is_no_quarrel() -> None:
+    pace = Pace(RATES)
+    for now in range(20):
+        assert pace.healed(now, [KEY]) == {}
+        if now % 3 == 0:
+            pace.excuse([KEY])
+
+
 def test_heals_far_apart_are_no_quarrel() -> None:
     pace = Pace(RATES)
     assert all(pace.healed(now, [KEY]) == {} for now in range(0, 10_000, 20))
