@@ -72,8 +72,7 @@ class Table(_NftResource):
 
     rank: ClassVar[int] = 80
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return table_key(self.name)
 
     @property
@@ -109,8 +108,7 @@ class Set(_NftResource):
     fixed: ClassVar[frozenset[str]] = frozenset({"type", "data", "flags"})
     replaces_outer: ClassVar[bool] = True
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return set_key(self.table, self.name)
 
     @property
@@ -166,8 +164,7 @@ class Chain(_NftResource):
         comments = tuple(rule.comment for rule in rules)
         return cls(owner=owner, table=table, name=name, hook=hook, rules=comments, body=rules)
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return Key("nft chain", HOST, f"{self.table} {self.name}")
 
     @property
@@ -233,8 +230,7 @@ class Element(_NftResource):
     rank: ClassVar[int] = 83
     disruptive: ClassVar[frozenset[str]] = frozenset({"data"})
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return Key("nft element", HOST, f"{self.table} {self.set} {' . '.join(self.match)}")
 
     @property
