@@ -9,6 +9,7 @@ listing spells it changes between versions of nft: to compare that text would be
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -27,11 +28,13 @@ RETIREMENT = 10
 _BLOCK = 256
 
 
+@functools.cache
 def table_key(name: str) -> Key:
     """The key of a table."""
     return Key("nft table", HOST, name)
 
 
+@functools.cache  # there are few, and ten thousand elements are inside of one
 def set_key(table: str, name: str) -> Key:
     """The key of a set or map."""
     return Key("nft set", HOST, f"{table} {name}")

@@ -67,8 +67,8 @@ class Outline:
 def outline(plan: Plan, states: Sequence[State] = ()) -> Outline:
     """`plan` folded into lines. `states` are those it was made of, where at hand: they tell what belongs
     where."""
-    folded = changes(plan, states)
     places = Places.of_plan(plan, states)
+    folded = changes(plan, places)
     everything = [part for item in folded for part in (item, *item.along)]
     blocks = tuple(_blocks(folded, places))
     going = {step.key for step in plan.steps if step.action is Action.DELETE}

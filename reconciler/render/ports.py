@@ -7,6 +7,7 @@ the numbers stay as they are. Its comment names `BRIDGE/CONTAINER`.
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -58,9 +59,9 @@ class Published:
                 bridge=bridge,
                 container=container,
                 protocol=protocol,
-                address=ip_address(address[0]) if address else None,
+                address=_address(address[0]) if address else None,
                 ports=outside,
-                target=ip_address(target),
+                target=_address(target),
                 target_ports=_range(target_port[0]) if target_port else outside,
             )
         except ValueError:
@@ -123,6 +124,10 @@ def ports_text(found: State, container: str | None = None, port: str | None = No
     if not parts:
         raise UsageError(clean(_not_published(number, protocol, name, own)))
     return _lines(part.host for part in parts)
+
+
+_address = functools.lru_cache(maxsize=4096)(ip_address)
+"""Many ports lead to one container, and to build an address takes longer than all the rest of a Published."""
 
 
 def _range(text: str) -> Range:
