@@ -27,7 +27,9 @@ def main() -> None:
         if row.measurement in samples:
             values = [row.figure(s) for s in samples[row.measurement]]
             v = statistics.median(values)
-            print(f"{row.title:70} {v:8.3f} {row.unit:3} {'<=' if v<=row.bound else 'NOT'} {row.bound}   {[round(x,3) for x in values]}")
+            print(
+                f"{row.title:70} {v:8.3f} {row.unit:3} {'<=' if v <= row.bound else 'NOT'} {row.bound}   {[round(x, 3) for x in values]}"
+            )
 
 
 main()

@@ -17,7 +17,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 
 from reconciler import scratch
 from reconciler.kernel.wire import HEADER, IFADDR, IFINFO, RTMSG, attribute
@@ -88,20 +88,18 @@ def bridge(name: str) -> bytes:
     """The request that makes a bridge, up."""
     info = attribute(LINKINFO, attribute(INFO_KIND, b"bridge\0"))
     return message(
-        NEWLINK, ACK | CREATE_EXCL, IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP) + attribute(IFNAME, name.encode() + b"\0") + info
+        NEWLINK,
+        ACK | CREATE_EXCL,
+        IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP) + attribute(IFNAME, name.encode() + b"\0") + info,
     )
 
 
 def veth(name: str, master: int, namespace: int) -> bytes:
     """The request that makes a pair: a port of `master`, up, and `eth0` in `namespace`."""
-    far = (
-        IFINFO.pack(0, 0, 0, 0, 0) + attribute(IFNAME, b"eth0\0") + attribute(NET_NS_FD, struct.pack("=I", namespace))
-    )
+    far = IFINFO.pack(0, 0, 0, 0, 0) + attribute(IFNAME, b"eth0\0") + attribute(NET_NS_FD, struct.pack("=I", namespace))
     info = attribute(INFO_KIND, b"veth\0") + attribute(INFO_DATA, attribute(VETH_PEER, far))
     near = attribute(IFNAME, name.encode() + b"\0") + attribute(MASTER, struct.pack("=I", master))
-    return message(
-        NEWLINK, ACK | CREATE_EXCL, IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP) + near + attribute(LINKINFO, info)
-    )
+    return message(NEWLINK, ACK | CREATE_EXCL, IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP) + near + attribute(LINKINFO, info))
 
 
 def inside(number: int) -> list[bytes]:
@@ -160,7 +158,7 @@ def main(count: int) -> None:
             seen += dump(sock, GETROUTE, RTMSG.pack(0, 0, 0, 0, 0, 0, 0, 0, 0))
     times.append(time.perf_counter())
 
-    spans = [round((end - begin) * 1000, 1) for begin, end in zip(times, times[1:], strict=False)]
+    spans = [round((end - begin) * 1000, 1) for begin, end in pairwise(times)]
     result = dict(zip(("namespaces", "links", "inside", "observe"), spans, strict=True))
     print(json.dumps({"containers": count, "objects_read": seen, **result, "apply": round(sum(spans[:3]), 1)}))
 

@@ -7,13 +7,11 @@ samples is their median. What is to be compared is measured side by side in one 
 from __future__ import annotations
 
 import json
-import os
 import socket
 import statistics
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -272,7 +270,9 @@ ROWS = (
         )
         for size in SIZES
     ),
-    Row("cost per container, 1,000 against 100, over the floor's", "cold", _growth, 1.2, "×", "ours_1000", "floor_1000"),
+    Row(
+        "cost per container, 1,000 against 100, over the floor's", "cold", _growth, 1.2, "×", "ours_1000", "floor_1000"
+    ),
     Row(
         "dry run, nothing to do, 1,000 containers: (ours - 0.25 s) / floor",
         "idle",

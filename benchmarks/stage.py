@@ -38,7 +38,11 @@ def environment(**more: str) -> dict[str, str]:
 
 def timed(*command: str, stdin: str = "", variables: Mapping[str, str] = {}) -> Run:
     """Runs a command, which is to succeed. The memory is no less than our own at its start (getrusage(2), ru_maxrss)."""
-    with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    with (
+        tempfile.TemporaryFile("w+") as given,
+        tempfile.TemporaryFile("w+") as out,
+        tempfile.TemporaryFile("w+") as err,
+    ):
         given.write(stdin)
         given.seek(0)
         began = time.perf_counter()
@@ -49,7 +53,9 @@ def timed(*command: str, stdin: str = "", variables: Mapping[str, str] = {}) -> 
         out.seek(0)
         err.seek(0)
         if process.returncode:
-            raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}\n{err.read()[-2000:]}{out.read()[-2000:]}")
+            raise RuntimeError(
+                f"{' '.join(command)}: exit {process.returncode}\n{err.read()[-2000:]}{out.read()[-2000:]}"
+            )
         return Run(seconds, usage.ru_maxrss * 1024, out.read())
 
 

@@ -366,7 +366,9 @@ def _strings(value: Any) -> tuple[str, ...]:
 
 
 def _element(item: Any, *, is_map: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:
-    """(match, data, comment) of an element of a listing."""
+    """(match, data, comment) of an element of a listing, which may say just that."""
+    if isinstance(item, list | tuple) and len(item) == 3:
+        return tuple(item[0]), tuple(item[1]), str(item[2])
     match, data = (item[0], item[1]) if is_map and isinstance(item, list) else (item, None)
     comment = ""
     if isinstance(match, Mapping) and "elem" in match:
