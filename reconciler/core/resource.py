@@ -16,7 +16,6 @@ In a desired value, None means "not managed": the field is neither compared nor 
 from __future__ import annotations
 
 import enum
-import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, Self
@@ -139,10 +138,14 @@ class Difference(NamedTuple):
     after: Any
 
 
-@functools.cache
+_COMPARED: dict[type[Resource], tuple[str, ...]] = {}
+
+
 def compared_fields(kind: type[Resource]) -> tuple[str, ...]:
     """The fields of `kind` that take part in comparison, that is, all not declared with compare=False."""
-    return tuple(item.name for item in fields(kind) if item.compare)
+    if kind not in _COMPARED:
+        _COMPARED[kind] = tuple(item.name for item in fields(kind) if item.compare)
+    return _COMPARED[kind]
 
 
 def differences(desired: Resource, found: Resource) -> tuple[Difference, ...]:

@@ -340,7 +340,7 @@ def _types(number: int) -> tuple[int, ...]:
     """The types that a concatenation consists of, each six bits of its number."""
     if number in (0, _VERDICT):
         return (number,) if number else ()
-    numbers = []
+    numbers: list[int] = []
     while number:
         numbers.insert(0, number & (1 << _TYPE_BITS) - 1)
         number >>= _TYPE_BITS
@@ -408,7 +408,8 @@ def _verdict(nested: bytes) -> str:
 
 def _fields(types: tuple[int, ...], value: bytes) -> tuple[str, ...]:
     """The values in a concatenation: each begins at a multiple of four bytes."""
-    result, at = [], 0
+    result: list[str] = []
+    at = 0
     for number in types:
         kind = _TYPES.get(number)
         if kind is None:  # its size is not known, nor where the next begins

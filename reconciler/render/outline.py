@@ -91,6 +91,9 @@ def short_position(position: str) -> str:
 
 def split_position(position: str) -> tuple[str, int, int]:
     """(file, line, column) of `FILE:LINE:COLUMN`; what is not there is 0. A file's name may hold colons."""
+    parts = position.rsplit(":", 2)
+    if len(parts) == 3 and parts[1].isascii() and parts[1].isdigit() and parts[2].isascii() and parts[2].isdigit():
+        return parts[0], int(parts[1]), int(parts[2])
     numbers: list[int] = []
     rest = position
     while len(numbers) < 2:
