@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process's own). Returns the exit code; spec'd in docs/commands.md."""
+    from reconciler.cli import timings
     from reconciler.cli.parser import parse
     from reconciler.errors import ReconcileError
 
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from reconciler.kernel import privilege
 
         privilege.give_up()
+    timings.begin()
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -42,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    finally:
+        if getattr(arguments, "timings", False):
+            sys.stderr.write(timings.report())
     return code
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from reconciler.cli import context, options
+from reconciler.cli import context, options, timings
 from reconciler.cli import plan as plan_command
 from reconciler.errors import StalePlanError, UsageError
 
@@ -83,6 +83,7 @@ def make_so(
         if plan.steps:
             with _Progress() as progress:
                 reconcile.apply(kernel, desired, plan, view.found, policy, progress)
+            timings.lap("plan")
             _report(plan, arguments)
     return 0
 

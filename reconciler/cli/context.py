@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import argparse
 
     from reconciler.basis import Basis
+    from reconciler.cli.timings import Timed
     from reconciler.core.plan import Plan
     from reconciler.core.planner import Policy
     from reconciler.core.resource import State
-    from reconciler.kernel.live import LiveKernel
     from reconciler.manifest import Document
     from reconciler.reconcile import View
 
@@ -57,9 +57,12 @@ def document(arguments: argparse.Namespace) -> Document:
 
 def desired(document: Document) -> State:
     """What the file comes to on this host."""
+    from reconciler.cli import timings
     from reconciler.lower import lower
 
-    return lower(document, host_id())
+    state = lower(document, host_id())
+    timings.lap("file")
+    return state
 
 
 def host_id() -> str:
@@ -78,8 +81,9 @@ def policy(arguments: argparse.Namespace) -> Policy:
 
 
 @contextmanager
-def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
+def kernel(*, read_only: bool) -> Iterator[Timed]:
     """The live kernel. One that is `read_only` refuses every writing message. Raises PlatformError without the privilege."""
+    from reconciler.cli.timings import Timed
     from reconciler.kernel import privilege
     from reconciler.kernel.live import LiveKernel
 
@@ -91,7 +95,7 @@ def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
         )
     live = LiveKernel(read_only=read_only)
     try:
-        yield live
+        yield Timed(live)
     finally:
         live.close()
 

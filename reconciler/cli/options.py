@@ -68,6 +68,7 @@ def output(parser: argparse.ArgumentParser) -> None:
     """How to print a plan."""
     parser.add_argument("--format", choices=["text", "json"], default="text", help="how to print (default: text)")
     parser.add_argument("-v", "--verbose", action="store_true", help="every kernel object and every request by itself")
+    parser.add_argument("--timings", action="store_true", help="say on standard error what each phase took")
 
 
 def basis(parser: argparse.ArgumentParser) -> None:

@@ -73,6 +73,9 @@ def verdict(plan: Plan, arguments: argparse.Namespace) -> int:
 
 def show(plan: Plan, view: View, arguments: argparse.Namespace) -> None:
     """Prints `plan` on standard output as --format says."""
+    from reconciler.cli import timings
+
+    timings.lap("plan")
     states = view.desired, view.found
     if arguments.format == "json":
         import json
@@ -86,3 +89,4 @@ def show(plan: Plan, view: View, arguments: argparse.Namespace) -> None:
 
         text = plan_text(plan, color=context.colored(), verbose=arguments.verbose, states=states)
         print(text.rstrip("\n"))
+    timings.lap("print")
