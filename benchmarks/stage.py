@@ -23,9 +23,11 @@ _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 @dataclass(frozen=True)
 class Run:
-    """A process that has ended: seconds from its start to its end, the most memory it had (bytes), what it printed."""
+    """A process that has ended: seconds from its start to its end, those of them that it had a processor, the most memory it had
+    (bytes), what it printed."""
 
     seconds: float
+    processor: float
     memory: int
     out: str
 
@@ -56,7 +58,7 @@ def timed(*command: str, stdin: str = "", variables: Mapping[str, str] = {}) -> 
             raise RuntimeError(
                 f"{' '.join(command)}: exit {process.returncode}\n{err.read()[-2000:]}{out.read()[-2000:]}"
             )
-        return Run(seconds, usage.ru_maxrss * 1024, out.read())
+        return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, out.read())
 
 
 def reconcile(*arguments: str) -> Run:

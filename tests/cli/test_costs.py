@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def file(containers: int, ports: int = 1) -> str:
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """What crosses to the kernel from now on."""
     count: Counter[str] = Counter()
 
@@ -56,7 +55,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     watch(netlink.Socket, "_send", "datagrams")
     watch(netlink, "_open", "sockets")
     monkeypatch.setattr(LiveKernel, "observe", observed)
-    yield count
+    return count
 
 
 def costs(host: Host, counted: Counter[str], command: str, before: str | None, text: str) -> Counter[str]:
