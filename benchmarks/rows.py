@@ -2,7 +2,7 @@
 
 A measurement gives a sample, numbers by name (seconds, or bytes). A row makes one figure of a sample; the figure of several
 samples is their median. What is to be compared is measured side by side in one sample, since a machine is never as fast as it was.
-NAME_cpu in a sample is the processor time of NAME: on a machine that others use too, that is what is nearest to the time it would take alone.
+NAME_cpu in a sample is the processor time of NAME: on a machine that others use too, that is nearest to what it would take alone.
 """
 
 from __future__ import annotations
