@@ -1,7 +1,7 @@
 """What a wish means on the host it is for: the part of lowering that needs to have seen the kernel.
 
-Two things hang on what is there: `accept_ra`, without which a host that starts to forward IPv6 loses the default route it learned from
-router advertisements, and other tables' forward chains, which can drop what ours let through.
+Three things hang on what is there: `accept_ra`, without which a host that starts to forward IPv6 loses the default route it learned from
+router advertisements; other tables' forward chains, which can drop what ours let through; and the host's bounds (reconciler.bounds).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from reconciler import bounds
 from reconciler.core.messages import HOST, ForwardChain, Snapshot
 from reconciler.core.resource import Key, Level, Note, State
 from reconciler.kinds.marks import owner_of_table
@@ -58,6 +59,7 @@ def _notes(desired: State, snapshot: Snapshot) -> Iterator[Note]:
     yield from _forwarding_notes(desired, snapshot)
     if _forwards(desired, IPV4_FORWARDING) or _forwards(desired, IPV6_FORWARDING):
         yield from _dropping_notes(snapshot)
+    yield from bounds.notes(desired, snapshot)
 
 
 def _absence_notes(snapshot: Snapshot) -> Iterator[Note]:

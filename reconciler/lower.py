@@ -36,13 +36,11 @@ class _Lowering:
     resources: dict[Key, Resource] = field(default_factory=dict)
     origins: dict[Key, Origin] = field(default_factory=dict)
 
-    @property
-    def table(self) -> str:
-        return table_name(self.owner)
+    table: str = field(init=False)
+    bridge_table: str = field(init=False)
 
-    @property
-    def bridge_table(self) -> str:
-        return table_name(self.owner, "bridge")
+    def __post_init__(self) -> None:
+        self.table, self.bridge_table = table_name(self.owner), table_name(self.owner, "bridge")
 
     def add(self, origin: Origin, *resources: Resource) -> None:
         for resource in resources:
@@ -275,18 +273,18 @@ def published(
     work: _Lowering, bridge: BridgeNode, container: Container, port: Port, opens_on: tuple[Key, ...]
 ) -> Iterator[Element]:
     """The elements of one published port: one per family for a port, or for a range that keeps its numbers; else one per port."""
+    comment = _comment(f"{bridge.name}/{container.name}")
     for target in _targets(container, port):
-        wildcard = port.host_ip is None or port.host_ip.is_unspecified
-        address = () if wildcard else (port.host_ip,)
-        prefix = f"by_{'any' if wildcard else 'address'}"
+        address = () if port.host_ip is None or port.host_ip.is_unspecified else (str(port.host_ip),)
+        prefix, to = f"by_{'address' if address else 'any'}", str(target)
         for ranges, first, data in _spans(port):
             yield Element(
                 owner=work.owner,
                 table=work.table,
                 set=f"{prefix}{'_range' if ranges else ''}{target.version}",
-                match=tuple(map(str, (*address, port.protocol, first))),
-                data=tuple(map(str, (target, *data))),
-                comment=_comment(f"{bridge.name}/{container.name}"),
+                match=(*address, port.protocol, first),
+                data=(to, *map(str, data)),
+                comment=comment,
                 waits_for=opens_on,
             )
 

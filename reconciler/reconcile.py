@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from reconciler import host_rules
+from reconciler import bounds, host_rules
 from reconciler.core.messages import HOST, Failure, Outcome, Request, Scope, Snapshot, by_process
 from reconciler.core.plan import Action, Plan, Step, schedule
 from reconciler.core.planner import Policy
@@ -56,7 +56,7 @@ def scope_of(desired: State, owner: str) -> Scope:
     named = {key.name if key.space == "netns" else key.namespace for key in keys} - {HOST}
     outer = {key.name for item in keys.values() for key in item.inside() if key.space == "netns"}
     sysctls = {(item.namespace, item.name) for item in keys.values() if isinstance(item, Sysctl)}
-    return Scope(frozenset(named | outer), frozenset(sysctls), tables(owner))
+    return Scope(frozenset(named | outer), frozenset(sysctls) | bounds.settings(desired), tables(owner))
 
 
 def observe(kernel: Kernel, desired: State, owner: str) -> Snapshot:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process's own). Returns the exit code; spec'd in docs/commands.md."""
+    from reconciler.cli import timings
     from reconciler.cli.parser import parse
     from reconciler.errors import ReconcileError
 
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from reconciler.kernel import privilege
 
         privilege.give_up()
+    timings.begin()
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -46,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    finally:
+        if getattr(arguments, "timings", False):
+            sys.stderr.write(timings.report())
     return code
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from reconciler.cli import context, options, safety
+from reconciler.cli import context, options, safety, timings
 from reconciler.cli import plan as plan_command
 from reconciler.errors import StalePlanError, UsageError
 
@@ -106,6 +106,7 @@ def make_so(
                     if keep_going:
                         return _keep_going(kernel, desired, plan, policy, progress, arguments)
                     journal = safety.apply(kernel, desired, plan, view, policy, progress, arguments)
+                timings.lap("plan")
                 _report(plan, arguments)
             if journal is None:
                 safety.forget_rolled_back(owner)

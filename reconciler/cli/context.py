@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import argparse
 
     from reconciler.basis import Basis
+    from reconciler.cli.timings import Timed
     from reconciler.core.plan import Plan
     from reconciler.core.planner import Policy
     from reconciler.core.resource import State
-    from reconciler.kernel.live import LiveKernel
     from reconciler.kernel.namespaces import Containers
     from reconciler.manifest import Document
     from reconciler.reconcile import View
@@ -60,9 +60,12 @@ def document(arguments: argparse.Namespace) -> Document:
 
 def desired(document: Document) -> State:
     """What the file comes to on this host."""
+    from reconciler.cli import timings
     from reconciler.lower import lower
 
-    return lower(document, host_id())
+    state = lower(document, host_id())
+    timings.lap("file")
+    return state
 
 
 def host_id() -> str:
@@ -104,18 +107,19 @@ def patience(owner: str, arguments: argparse.Namespace) -> float:
 
 
 @contextmanager
-def kernel(*, read_only: bool, containers: Containers | None = None) -> Iterator[LiveKernel]:
+def kernel(*, read_only: bool, containers: Containers | None = None) -> Iterator[Timed]:
     """The live kernel. One that is `read_only` refuses every writing message. Raises PlatformError without the privilege.
 
     `containers` is for who takes many looks: it remembers what it found, also while an engine does not answer.
     """
+    from reconciler.cli.timings import Timed
     from reconciler.kernel.live import LiveKernel
     from reconciler.runtimes.containers import Containers as EnginesContainers
 
     require_privilege()
     live = LiveKernel(read_only=read_only, containers=containers or EnginesContainers())
     try:
-        yield live
+        yield Timed(live)
     finally:
         live.close()
 

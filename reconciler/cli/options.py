@@ -135,6 +135,7 @@ def output(parser: argparse.ArgumentParser) -> None:
     """How to print a plan."""
     formats(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="every kernel object and every request by itself")
+    parser.add_argument("--timings", action="store_true", help="say on standard error what each phase took")
 
 
 def formats(parser: argparse.ArgumentParser) -> None:

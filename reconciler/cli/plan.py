@@ -93,7 +93,11 @@ def verdict(plan: Plan, arguments: argparse.Namespace, rehearsal: Rehearsal | No
 
 def show(report: Report, arguments: argparse.Namespace) -> None:
     """Prints `report` on standard output as --format says, and writes what --write says. Raises PlatformError."""
+    from reconciler.cli import timings
+
+    timings.lap("plan")
     output.show(report, arguments)
+    timings.lap("print")
 
 
 def report_of(plan: Plan, view: View, rehearsal: Rehearsal | None = None) -> Report:

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from reconciler.core.plan import Plan
     from reconciler.core.planner import Policy
     from reconciler.core.resource import State
-    from reconciler.kernel.live import LiveKernel
     from reconciler.management import Way
-    from reconciler.reconcile import Progress, View
+    from reconciler.reconcile import Kernel, Progress, View
 
 _POLL = 0.1
 """Seconds between two looks at the journal, as with the lock."""
@@ -111,7 +110,7 @@ def _ways(snapshot: Snapshot, arguments: argparse.Namespace) -> Iterator[Way]:
 # --- what awaits confirmation ----------------------------------------------------------------------------------------
 
 
-def settle(kernel: LiveKernel, owner: str) -> None:
+def settle(kernel: Kernel, owner: str) -> None:
     """Before a run, under its lock: what awaits confirmation is not built upon, and what is overdue is rolled back first.
 
     Raises GuardError while the time for the confirmation runs, RefusedError if the rolling back fails.
@@ -150,7 +149,7 @@ def forget_rolled_back(owner: str) -> None:
 
 
 def apply(
-    kernel: LiveKernel,
+    kernel: Kernel,
     desired: State,
     plan: Plan,
     view: View,
@@ -195,7 +194,7 @@ def apply(
     return journal
 
 
-def await_confirmation(kernel: LiveKernel, journal: Journal, arguments: argparse.Namespace) -> int:
+def await_confirmation(kernel: Kernel, journal: Journal, arguments: argparse.Namespace) -> int:
     """Waits until what was applied is confirmed (0) or rolled back. Raises RolledBackError, RefusedError if that failed."""
     from reconciler import confirm
 
@@ -214,7 +213,7 @@ def await_confirmation(kernel: LiveKernel, journal: Journal, arguments: argparse
     return 0
 
 
-def _wait(kernel: LiveKernel, journal: Journal) -> None:
+def _wait(kernel: Kernel, journal: Journal) -> None:
     """Until the journal is gone. If its timer is, this is the timer."""
     from reconciler import confirm, timer
     from reconciler.kernel import place

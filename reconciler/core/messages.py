@@ -286,7 +286,8 @@ class Snapshot:
     `absent` may say more of a namespace that is not there.
 
     `tables` maps a table (as `inet filter`) to the objects of its listing, as `nft -j list table` has them (each a
-    mapping of one key). `address_protocols` is False on kernels without IFA_PROTO.
+    mapping of one key); an element may stand in short, as (match, data, comment). `address_protocols` is False on kernels
+    without IFA_PROTO.
     """
 
     namespaces: Mapping[str, NamespaceRecord]

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from reconciler.core.plan import Conflict, Pending, Plan, Step, arrange
-from reconciler.core.resource import UNKNOWN, Key, Origin, Resource, State, differences
+from reconciler.core.resource import UNKNOWN, Difference, Key, Origin, Resource, State, differences
 
 Resources = Mapping[Key, Resource]
 
@@ -50,20 +50,22 @@ def plan(desired: State, found: State, owner: str, policy: Policy = Policy(), ba
         # Nothing is done before they are settled: what the plan tells is what would be done besides.
         wanted = {key: item for key, item in wanted.items() if key not in strangers}
     kept = _kept(desired, found, waiting)
-    unwanted = {item.key for item in found.owned_by(owner) if item.key not in wanted and item.key not in kept}
+    managed = found.owned_by(owner)
+    unwanted = {item.key for item in managed if item.key not in wanted and item.key not in kept}
     foreign = _foreign_on_ours(wanted, there, owner)
     if policy.prune_foreign:
         unwanted |= {item.key for item in foreign if item.prunable}
         foreign = tuple(item for item in foreign if not item.prunable)
+    unlike = _unlike(wanted, there)
     replaced = {
-        item.inside()[0] if item.replaces_outer else key
-        for key, item in wanted.items()
-        if key in there and _must_replace(item, there[key])
+        wanted[key].inside()[0] if wanted[key].replaces_outer else key
+        for key, changes in unlike.items()
+        if type(wanted[key]) is not type(there[key]) or any(item.field in wanted[key].fixed for item in changes)
     }
     gone = _with_contents(unwanted | replaced, there)
     steps = [
         *_deletions(gone, wanted, there, unwanted, replaced, waiting),
-        *_writings(wanted, there, gone, desired.origins),
+        *_writings(wanted, there, unlike, gone, desired.origins),
     ]
     return Plan(
         owner=owner,
@@ -73,7 +75,7 @@ def plan(desired: State, found: State, owner: str, policy: Policy = Policy(), ba
         pending=pending,
         foreign=foreign,
         notes=(*desired.notes, *found.notes),
-        managed=len(found.owned_by(owner)),
+        managed=len(managed),
     )
 
 
@@ -85,11 +87,15 @@ def _pending(desired: State, found: State, owner: str) -> tuple[Pending, ...]:
         if key not in missing:
             missing[key] = None  # a circle, were there one, would not be what a thing waits for
             resource = desired.resources.get(key)
-            if resource is not None:
-                roots = (lacks(need) for need in (*resource.inside(), *resource.needs()))
-                missing[key] = next((root for root in roots if root is not None), None)
-            elif key not in found.resources or _goes(found.resources[key], owner):
-                missing[key] = key
+            if resource is None:
+                item = found.resources.get(key)
+                missing[key] = key if item is None or _goes(item, owner) else None
+            else:
+                for need in (*resource.inside(), *resource.needs()):
+                    root = missing[need] if need in missing else lacks(need)
+                    if root is not None:
+                        missing[key] = root
+                        break
         return missing[key]
 
     result = []
@@ -129,10 +135,17 @@ def _is_foreign(wanted: Resource, found: Resource) -> bool:
     return found.owner not in (wanted.owner, UNKNOWN)
 
 
-def _must_replace(wanted: Resource, found: Resource) -> bool:
-    if type(wanted) is not type(found):
-        return True
-    return any(item.field in wanted.fixed for item in differences(wanted, found))
+def _unlike(wanted: Resources, there: Resources) -> dict[Key, tuple[Difference, ...]]:
+    """What is there, and not as it is wanted; without differences where it is of another type."""
+    result = {}
+    for key, item in wanted.items():
+        found = there.get(key)
+        if found is not None:
+            alike = type(item) is type(found)
+            changes = differences(item, found) if alike else ()
+            if changes or not alike:
+                result[key] = changes
+    return result
 
 
 def _foreign_on_ours(wanted: Resources, there: Resources, owner: str) -> tuple[Resource, ...]:
@@ -190,12 +203,21 @@ def _why_replaced(wanted: Resource, found: Resource) -> str:
     return f"{', '.join(names) or 'something inside'} cannot be changed in place"
 
 
-def _writings(wanted: Resources, there: Resources, gone: set[Key], origins: Mapping[Key, Origin]) -> Iterable[Step]:
+def _writings(
+    wanted: Resources,
+    there: Resources,
+    unlike: Mapping[Key, tuple[Difference, ...]],
+    gone: set[Key],
+    origins: Mapping[Key, Origin],
+) -> Iterable[Step]:
+    nowhere = Origin()
     for key, item in wanted.items():
-        origin = origins.get(key, Origin())
+        if key in there and key not in gone and key not in unlike:
+            continue
+        origin = origins.get(key, nowhere)
         found = None if key in gone else there.get(key)
         if found is None:
             yield Step(None, item, reason="made anew" if key in gone else "missing", origin=origin)
-        elif changes := differences(item, found):
+        elif changes := unlike[key]:
             adopted = any(change.field == "owner" for change in changes)
             yield Step(found, item, changes, "adopted" if adopted else "differs", origin)

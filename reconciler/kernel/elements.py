@@ -1,7 +1,7 @@
 """Single elements of nftables sets, asked for over nfnetlink: in the time of one question, however many others there are.
 
-libnftables lists a whole set to answer for one element of it. What is here knows the sets of reconciler.kinds.layout and no others,
-and answers in the shape that libnftables has for a listing (libnftables-json(5)), so that the same decoder reads both.
+What is here knows the sets of reconciler.kinds.layout and no others, and answers in the shape that reconciler.kernel.ruleset has for a
+listing of all, so that the same decoder reads both.
 
 Sources: linux/netfilter/nf_tables.h, net/netfilter/nf_tables_api.c (nft_get_set_elem), libnftnl udata.h.
 """
@@ -116,18 +116,15 @@ def _comment(userdata: bytes) -> str:
 def _object(
     family: str, table: str, layout: SetLayout, key: tuple[str, ...], data: tuple[str, ...], comment: str
 ) -> Mapping[str, Any]:
-    """What a listing would have."""
-    element: Any = {"elem": {"val": {"concat": list(key)}, "comment": comment}}
+    """What a listing would have (reconciler.kernel.ruleset)."""
     body = {
         "family": family,
         "name": layout.name,
         "table": table,
         "type": list(layout.type),
-        "flags": list(layout.flags),
+        "elem": [(key, data, comment)],
     }
-    if not layout.data:
-        return {"set": {**body, "elem": [element]}}
-    return {"map": {**body, "map": list(layout.data), "elem": [[element, {"concat": list(data)}]]}}
+    return {"map": {**body, "map": list(layout.data)}} if layout.data else {"set": body}
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------

@@ -35,11 +35,11 @@ from reconciler.core.messages import (
     WriteSysctl,
 )
 from reconciler.errors import PlatformError, RefusedError
-from reconciler.kernel import conntrack, decode, elements, observation, removal, sysctl, tap, wire
+from reconciler.kernel import conntrack, decode, elements, observation, removal, ruleset, sysctl, tap, wire
 from reconciler.kernel.meter import Meter
 from reconciler.kernel.namespaces import Containers, Namespaces
 from reconciler.kernel.netlink import NetlinkError, Socket
-from reconciler.kernel.nftables import Nftables, generation
+from reconciler.kernel.nftables import Nftables
 
 if TYPE_CHECKING:
     from reconciler.kernel.monitor import Monitor
@@ -99,12 +99,11 @@ class LiveKernel:
         namespaces = observation.observe(scope, self._namespaces, self._meter)
         if scope.part is not None:
             return Snapshot(namespaces, self._elements(scope.part), self._address_protocols, absent=absent)
-        tables = {name: self._nftables.table(name) for name in sorted(scope.tables)}
         return Snapshot(
             namespaces,
-            {name: listing for name, listing in tables.items() if listing is not None},
+            ruleset.tables(self._meter, sorted(scope.tables)) if scope.tables else {},
             self._address_protocols,
-            self._nftables.forward_chains() if scope.tables else (),
+            ruleset.forward_chains(self._meter) if scope.tables else (),
             absent,
         )
 
@@ -138,16 +137,16 @@ class LiveKernel:
 
     def generation(self) -> int:
         """The number of nftables' state. While it is the same, nobody has changed any table. Raises PlatformError."""
-        try:
-            return generation(self._meter)
-        except NetlinkError as error:
-            raise PlatformError(f"nftables cannot be read: {error.strerror}") from error
+        return ruleset.generation(self._meter)
 
     def submit(self, requests: Sequence[Request], on_progress: Callable[[int], None] | None = None) -> Outcome:
         """Do `requests` in order and stop after the first that fails; the kernel's refusal is in the Outcome.
 
-        `on_progress` is called with the number of requests attempted so far.
+        `on_progress` is called with the number of requests attempted so far. Raises PlatformError before anything is done if
+        libnftables is needed and missing.
         """
+        if any(isinstance(request, Nft | NftElement) for request in requests):
+            self._nftables.load()
         submission = _Submission(self._meter, self._namespaces, self._nftables, requests)
         try:
             while submission.step():

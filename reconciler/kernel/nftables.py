@@ -1,4 +1,4 @@
-"""nftables through libnftables (libnftables(3), nft(8)): text in, JSON out.
+"""nftables through libnftables (libnftables(3), nft(8)): text in, JSON out. What there is, is read past it (reconciler.kernel.ruleset).
 
 JSON *input* loses maps whose data is a concatenation, so commands are text. One call is one transaction.
 The context is kept: it caches the ruleset, and the second change of a large set takes a hundredth of the
@@ -12,15 +12,12 @@ import errno
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from reconciler.core.messages import ForwardChain, Nft, NftElement
+from reconciler.core.messages import Nft, NftElement
 from reconciler.errors import PlatformError
-from reconciler.kernel import wire
 from reconciler.kernel.meter import Meter
-from reconciler.kernel.netlink import Family, Socket
-from reconciler.kinds.marks import owner_of_table
 
 _ERRNOS = {
     os.strerror(code): code
@@ -38,27 +35,6 @@ _ERRNOS = {
         errno.EMSGSIZE,
     )
 }
-
-_IDENTIFIER = r"[A-Za-z][\w./-]*"
-"""What nft reads as one name (`string` in its scanner)."""
-_LISTING = rf"list (table [a-z]+ [\w./-]+|chains|chain [a-z]+ {_IDENTIFIER} {_IDENTIFIER})"
-_SAYING_NOTHING = frozenset({"counter", "log"})
-"""Statements that decide nothing."""
-
-_GETGEN = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
-_GENERATION = 1  # NFTA_GEN_ID
-_NFGENMSG = b"\0\0\0\0"
-NFTABLES = Family(wire.NETLINK_NETFILTER, lambda kind: "NFT_MSG_GETGEN", lambda kind: kind != _GETGEN)
-
-
-def generation(meter: Meter) -> int:
-    """The number of the ruleset's state: every transaction of anybody, on any table, makes it another one (linux/netfilter/nf_tables.h).
-
-    Raises NetlinkError.
-    """
-    with Socket(meter, NFTABLES) as socket:
-        data, at, end = socket.ask(_GETGEN, _NFGENMSG)
-        return int.from_bytes(wire.pick(data, at + len(_NFGENMSG), end, {_GENERATION})[_GENERATION], "big")
 
 
 class NftRefusal(NamedTuple):
@@ -80,44 +56,10 @@ class Nftables:
     def close(self) -> None:
         self._context = None
 
-    def table(self, name: str) -> tuple[Mapping[str, Any], ...] | None:
-        """The objects of the table `name` (as `inet filter`) as `nft -j list table` has them, None if there is no such
-        table."""
-        status, output, error = self._list(f"list table {name}")
-        if status == 0:
-            return _objects(output)
-        if _errno(error) == errno.ENOENT:
-            return None
-        raise _cannot_list(error)
-
-    def forward_chains(self) -> tuple[ForwardChain, ...]:
-        """The base chains of the forward hook, of all tables. Of those that are not ours the last rule is looked at."""
-        status, output, error = self._list("list chains")
-        if status:
-            raise _cannot_list(error)
-        chains = [item["chain"] for item in _objects(output) if "chain" in item]
-        names = {str(chain["name"]) for chain in chains}
-        return tuple(
-            ForwardChain(
-                str(chain["family"]),
-                str(chain["table"]),
-                str(chain["name"]),
-                self._last_word(chain) or str(chain.get("policy", "accept")),
-                _manager(chain, names),
-            )
-            for chain in chains
-            if chain.get("hook") == "forward"
-        )
-
-    def _last_word(self, chain: Mapping[str, Any]) -> str:
-        """drop or reject, if the last rule of a base chain does so with whatever comes to it; else ""."""
-        where = [str(chain[part]) for part in ("family", "table", "name")]
-        # A chain made over netlink can have any name, which must not be read as a command.
-        if owner_of_table(where[1]) is not None or not all(re.fullmatch(_IDENTIFIER, part) for part in where):
-            return ""
-        status, output, _ = self._list(f"list chain {' '.join(where)}")
-        rules = [item["rule"] for item in _objects(output) if "rule" in item] if status == 0 else []
-        return _verdict_on_all(rules[-1].get("expr", ())) if rules else ""
+    def load(self) -> None:
+        """Finds the library. Raises PlatformError."""
+        if self._context is None:
+            self._context = _context()
 
     def submit(self, requests: Sequence[Nft | NftElement]) -> tuple[int, NftRefusal | None]:
         """Do all of `requests` in one transaction, or none. Returns how many are done, and why not all.
@@ -126,7 +68,6 @@ class Nftables:
         elements. There, and only there, what does not fit one transaction is done in several.
         """
         text, starts = _command(requests)
-        self._meter.write("NFT_WRITE")
         status, _, error = self._run(text)
         if status == 0:
             return len(requests), None
@@ -141,37 +82,12 @@ class Nftables:
             refused = refused and refused._replace(request=refused.request + half)
         return done, refused
 
-    def _list(self, command: str) -> tuple[int, str, str]:
-        self._meter.read("NFT_LIST")
-        return self._run(command)
-
     def _run(self, command: str) -> tuple[int, str, str]:
-        """Run it.
-
-        The only place where libnftables is called; in a read-only run it sees nothing that is not a
-        listing.
-        """
-        if self._meter.read_only and not re.fullmatch(_LISTING, command):
-            self._meter.write("NFT_WRITE")
-        if self._context is None:
-            self._context = _context()
+        """Run it: the only place where libnftables is given something to do."""
+        self._meter.write("NFT_WRITE")
+        self.load()
         status, output, error = self._context.cmd(command.encode())
         return int(status), output.decode(errors="replace"), error.decode(errors="replace")
-
-
-def _verdict_on_all(statements: Sequence[Mapping[str, Any]]) -> str:
-    """drop or reject, if a rule of these statements does so with every packet; else ""."""
-    left = [name for statement in statements for name in statement if name not in _SAYING_NOTHING]
-    return left[0] if left in (["drop"], ["reject"]) else ""
-
-
-def _manager(chain: Mapping[str, Any], names: Set[str]) -> str:
-    """Who made a chain of the forward hook, by the names that only that one gives; `names` are those of all chains."""
-    if chain["table"] == "firewalld":
-        return "firewalld"
-    if (chain["table"], chain["name"]) != ("filter", "FORWARD"):
-        return ""
-    return "docker" if "DOCKER-USER" in names else "ufw" if "ufw-user-forward" in names else ""
 
 
 def version() -> str:
@@ -194,10 +110,6 @@ def _context() -> Any:
         ) from error
     context.set_json_output(True)
     return context
-
-
-def _objects(output: str) -> tuple[Mapping[str, Any], ...]:
-    return tuple(item for item in json.loads(output)["nftables"] if "metainfo" not in item)
 
 
 def _command(requests: Sequence[Nft | NftElement]) -> tuple[str, list[int]]:

@@ -8,7 +8,7 @@ microseconds, and then the group is deleted (RTM_DELLINK with IFLA_GROUP: rtnl_g
 from __future__ import annotations
 
 import itertools
-import secrets
+import os
 from collections.abc import Iterable, Sequence
 
 from reconciler.core.messages import Attributes, Netlink, Request
@@ -33,7 +33,7 @@ def leading(requests: Iterable[Request], namespace: str) -> Sequence[Netlink]:
 
 def fresh_group() -> int:
     """A group that nobody uses: one of two thousand million, by chance."""
-    return secrets.randbelow(2**31 - 2**16) + 2**16
+    return int.from_bytes(os.urandom(4), "big") % (2**31 - 2**16) + 2**16
 
 
 def marks(doomed: Iterable[Netlink], group: int) -> Sequence[Netlink]:

@@ -7,6 +7,7 @@ with the ports that close below it. What is folded away is counted; `Step.reques
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -69,8 +70,8 @@ class Outline:
 def outline(plan: Plan, states: Sequence[State] = ()) -> Outline:
     """`plan` folded into lines. `states` are those it was made of, where at hand: they tell what belongs
     where."""
-    folded = changes(plan, states)
     places = Places.of_plan(plan, states)
+    folded = changes(plan, places)
     everything = [part for item in folded for part in (item, *item.along)]
     blocks = tuple(_blocks(folded, places))
     going = {step.key for step in plan.steps if step.action is Action.DELETE}
@@ -91,6 +92,7 @@ def short_position(position: str) -> str:
     return f"{file}:{line}" if line else file
 
 
+@functools.lru_cache(maxsize=1 << 16)  # asked several times of each thing
 def split_position(position: str) -> tuple[str, int, int]:
     """(file, line, column) of `FILE:LINE:COLUMN`; what is not there is 0. A file's name may hold colons."""
     numbers: list[int] = []
@@ -144,8 +146,11 @@ def _is_of_host(item: Change) -> bool:
     return isinstance(item.subject, Sysctl) and item.subject.namespace == HOST and not item.subject.inside()
 
 
+_OF_FIREWALL = (Table, Set, Chain, Element)
+
+
 def _is_firewall(item: Resource) -> bool:
-    return isinstance(item, Table | Set | Chain | Element) and not _is_port(item)
+    return isinstance(item, _OF_FIREWALL) and not _is_port(item)
 
 
 def _guards(items: Iterable[Change]) -> dict[str, list[Change]]:
@@ -327,7 +332,7 @@ def _notes(item: Change, along: Iterable[Change] | None) -> Iterator[str]:
     if item.sign is Sign.DELETE and given_back:
         yield "given back"
     parts = [part.subject for part in (item.along if along is None else along)]
-    if tally := words.tally(_sorted(parts)):
+    if parts and (tally := words.tally(_sorted(parts))):
         yield f"with {tally}"
     if _interrupts(item):
         yield "interrupts traffic"

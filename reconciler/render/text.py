@@ -67,9 +67,9 @@ def plan_text(
 
 def rows_lines(rows: Iterable[Row], *, margin: int = _MARGIN) -> list[Line]:
     """`rows` as lines, their positions in one column."""
-    pairs = [(_body(row), row.where) for row in rows]
-    column = min(margin, max((length(body) for body, _ in pairs), default=0))
-    return [_with_position(body, where, column) for body, where in pairs]
+    bodies = [(body, length(body), row.where) for row in rows for body in (_body(row),)]
+    column = min(margin, max((size for _, size, _ in bodies), default=0))
+    return [_with_position(body, size, where, column) for body, size, where in bodies]
 
 
 def _plain(rows: Iterable[Row]) -> list[Line]:
@@ -91,10 +91,11 @@ def _body(row: Row) -> Line:
     )
 
 
-def _with_position(body: Line, where: str, column: int) -> Line:
+def _with_position(body: Line, size: int, where: str, column: int) -> Line:
+    """`body`, which is `size` columns wide, and behind it `where`, at `column` if there is room."""
     if not where:
         return body
-    return (*body, Span(" " * (max(0, column - length(body)) + 2)), Span(where, Style.DIM))
+    return (*body, Span(" " * (max(0, column - size) + 2)), Span(where, Style.DIM))
 
 
 # --- what is not done, and why ----------
