@@ -56,7 +56,7 @@ def complete(desired: State, snapshot: Snapshot) -> State:
 def _notes(desired: State, snapshot: Snapshot) -> Iterator[Note]:
     yield from _forwarding_notes(desired, snapshot)
     if _forwards(desired, IPV4_FORWARDING) or _forwards(desired, IPV6_FORWARDING):
-        yield from _dropping_notes(snapshot)
+        yield from dropping_notes(snapshot)
 
 
 def _forwarding_notes(desired: State, snapshot: Snapshot) -> Iterator[Note]:
@@ -67,7 +67,8 @@ def _forwarding_notes(desired: State, snapshot: Snapshot) -> Iterator[Note]:
             yield Note(Level.WARNING, f"{text}, not only ours (it stays on when they go)")
 
 
-def _dropping_notes(snapshot: Snapshot) -> Iterator[Note]:
+def dropping_notes(snapshot: Snapshot) -> Iterator[Note]:
+    """Warnings of others' forward chains that drop by policy."""
     for chain in snapshot.forward_chains:
         if chain.policy == "drop" and owner_of_table(chain.table) is None:
             where = f"{chain.family} {chain.table} {chain.name}"

@@ -18,6 +18,7 @@ COMMANDS = (
     "validate",
     "status",
     "ports",
+    "exposure",
     "show",
     "snapshot",
     "down",

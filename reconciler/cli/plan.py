@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _save(arguments, out)
     plan, view = context.plan(context.document(arguments), arguments)
     show(plan, view, arguments)
-    return verdict(plan, arguments)
+    return verdict(plan, view, arguments)
 
 
 def _save(arguments: argparse.Namespace, out: str) -> int:
@@ -58,14 +58,15 @@ def _save(arguments: argparse.Namespace, out: str) -> int:
     saved.write(saved.save(plan, view, context.policy(arguments), texts), out)
     show(plan, view, arguments)
     print(f"Saved to {out}: `reconcile apply {out}` does just this, or nothing.", file=sys.stderr)
-    return verdict(plan, arguments)
+    return verdict(plan, view, arguments)
 
 
-def verdict(plan: Plan, arguments: argparse.Namespace) -> int:
+def verdict(plan: Plan, view: View, arguments: argparse.Namespace) -> int:
     """The exit code of a dry run: 2 if a gate is closed (which is told on standard error), or for any difference if asked for."""
     from reconciler.core import gates
 
-    closed = list(gates.closed(plan, arguments.fail_on))
+    exposure = context.exposure(plan, view) if gates.EXPOSURE in arguments.fail_on else ()
+    closed = list(gates.closed(plan, arguments.fail_on, exposure))
     for line in closed:
         print(f"reconcile: {line}", file=sys.stderr)
     return 2 if closed or (arguments.detailed_exitcode and not plan.empty) else 0
