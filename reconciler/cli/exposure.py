@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from dataclasses import replace
@@ -99,11 +100,8 @@ def _live(arguments: argparse.Namespace, old: Document | None) -> tuple[str, Sta
     from reconciler.kinds.marks import DEFAULT_OWNER
 
     owner, wish = DEFAULT_OWNER, State()
-    try:
+    with contextlib.suppress(UsageError):  # there is none
         owner, wish = _of_file(old or context.document(arguments))
-    except UsageError:
-        if arguments.file:
-            raise
     scope = reconcile.scope_of(wish, owner)
     forwarding = {(HOST, host_rules.IPV4_FORWARDING), (HOST, host_rules.IPV6_FORWARDING)}
     with context.kernel(read_only=True) as kernel:

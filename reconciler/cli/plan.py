@@ -67,8 +67,11 @@ def verdict(plan: Plan, view: View, arguments: argparse.Namespace) -> int:
 
     exposure = context.exposure(plan, view) if gates.EXPOSURE in arguments.fail_on else ()
     closed = list(gates.closed(plan, arguments.fail_on, exposure))
-    for line in closed:
-        print(f"reconcile: {line}", file=sys.stderr)
+    if closed:
+        from reconciler.render.terminal import clean
+
+        for line in "\n".join(f"reconcile: {line}" for line in closed).splitlines():
+            print(clean(line), file=sys.stderr)
     return 2 if closed or (arguments.detailed_exitcode and not plan.empty) else 0
 
 

@@ -42,6 +42,8 @@ class Verb(enum.StrEnum):
     CLOSED = "closed"
 
 
+_VERBS = {verb: place for place, verb in enumerate(Verb)}
+
 GROWING = frozenset({Verb.OPENED, Verb.WIDENED})
 """Something can be reached that could not be, or from where it could not be."""
 
@@ -177,7 +179,7 @@ def _compare_stretch(before: _Points, after: _Points, ports: tuple[int, int]) ->
             continue
         point = address, min(askers)
         was, now = (
-            replace(item.part(*ports), address=address, sources=frozenset(askers)) if item else None
+            item.part(*ports, address=address, sources=frozenset(askers)) if item else None
             for item in (before.get(point), after.get(point))
         )
         if was and now:
@@ -210,4 +212,4 @@ def _merged(changes: Iterable[Change]) -> Iterator[Change]:
 
 def _loudness(change: Change) -> tuple[object, ...]:
     """Ports before what is between neighbours only, and among them by what happened."""
-    return change.reach.protocol in WHOLE, list(Verb).index(change.verb), order(change.reach), str(change)
+    return change.reach.protocol in WHOLE, _VERBS[change.verb], order(change.reach)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -86,9 +87,9 @@ class Reach:
         """Where it leads to."""
         return End(self.bridge, self.container, self.target, self.target_first - self.ports[0])
 
-    def part(self, first: int, last: int) -> Reach:
-        """This, for the ports from `first` to `last` alone (or, of one that touches it, beyond)."""
-        return replace(self, ports=(first, last), target_first=self.target_first + first - self.ports[0])
+    def part(self, first: int, last: int, **others: Any) -> Reach:
+        """This, for the ports from `first` to `last` alone (or, of one that touches it, beyond), and with `others` of its fields."""
+        return replace(self, ports=(first, last), target_first=self.target_first + first - self.ports[0], **others)
 
     def __str__(self) -> str:
         """For people: `tcp 8080 on every IPv4 address → web:80, from anywhere`."""
@@ -144,7 +145,7 @@ def target(reach: Reach) -> str:
     return f"{reach.container or reach.target}:{_span(*reach.target_ports)}"
 
 
-def who(sources: Iterable[str]) -> str:
+def who(sources: frozenset[str]) -> str:
     """`from anywhere`, `from this host and containers of br-a`."""
     names = list(ordered(sources))
     if set(names) >= ANYWHERE:
@@ -153,7 +154,8 @@ def who(sources: Iterable[str]) -> str:
     return f"from {', '.join(most)} and {last}" if most else f"from {last}"
 
 
-def ordered(sources: Iterable[str]) -> tuple[str, ...]:
+@lru_cache(maxsize=1024)
+def ordered(sources: frozenset[str]) -> tuple[str, ...]:
     """`sources` from the widest to the narrowest."""
     places = {name: place for place, name in enumerate(SOURCES)}
     return tuple(sorted(sources, key=lambda name: (places.get(name, len(places)), name)))
