@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from reconciler.manifest import Document
 
 _DESCRIPTION = """\
-Says what can be reached from where: sources, address, protocol and ports, and the container where that ends. It is computed from the file
-alone, so it takes no root and no kernel, and can be asked before anything is applied. Changes nothing.
+Says what can be reached from where: sources, address, protocol and ports, and the container where that ends. It is computed from the \
+file alone, so it takes no root and no kernel, and can be asked before anything is applied. Changes nothing.
 
 With --against it says what differs from another file: what was opened, widened, moved, narrowed and closed, each with its line.
 
