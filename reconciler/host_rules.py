@@ -58,7 +58,7 @@ def _notes(desired: State, snapshot: Snapshot) -> Iterator[Note]:
     yield from _absence_notes(snapshot)
     yield from _forwarding_notes(desired, snapshot)
     if _forwards(desired, IPV4_FORWARDING) or _forwards(desired, IPV6_FORWARDING):
-        yield from _dropping_notes(snapshot)
+        yield from dropping_notes(snapshot)
     yield from bounds.notes(desired, snapshot)
 
 
@@ -113,6 +113,7 @@ def way_out(chain: ForwardChain) -> str:
     return f"nft insert rule {where} iifname BRIDGE accept; nft insert rule {where} oifname BRIDGE accept"
 
 
-def _dropping_notes(snapshot: Snapshot) -> Iterator[Note]:
+def dropping_notes(snapshot: Snapshot) -> Iterator[Note]:
+    """Warnings of others' forward chains that drop what no rule of theirs accepts."""
     for chain in dropping(snapshot):
         yield Note(Level.WARNING, f"{told(chain)} ({way_out(chain)})")

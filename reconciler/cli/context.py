@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.core.plan import Plan
     from reconciler.core.planner import Policy
     from reconciler.core.resource import State
+    from reconciler.exposure import Change
     from reconciler.kernel.namespaces import Containers
     from reconciler.manifest import Document
     from reconciler.reconcile import View
@@ -163,6 +164,15 @@ def _as_before(chosen: Basis, arguments: argparse.Namespace) -> State:
         raise UsageError("--basis git:REV looks files up in git, so they cannot come from standard input")
     texts = basis.texts_of_revision(chosen.name, names)
     return desired(from_texts(texts)) if texts else State()
+
+
+def exposure(plan: Plan, view: View) -> tuple[Change, ...]:
+    """What the plan opens, closes and moves for those who reach containers; nothing is computed where it changes nothing."""
+    if not plan.steps:
+        return ()
+    from reconciler.exposure import of_plan
+
+    return of_plan(plan, view.found, view.desired)
 
 
 def colored() -> bool:

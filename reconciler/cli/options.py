@@ -204,18 +204,18 @@ def fail_on(parser: argparse.ArgumentParser) -> None:
         type=_gates,
         default=(),
         help="exit 2 if the plan would: delete (remove anything of ours for good), disruption (interrupt traffic that flows now), "
-        "drift (change anything at all on a live host)",
+        "drift (change anything at all on a live host), exposure (open or widen what can be reached, see `reconcile exposure`)",
     )
 
 
 def _gates(text: str) -> tuple[str, ...]:
     """The names in `text`, for argparse."""
-    from reconciler.core.gates import GATES
+    from reconciler.core.gates import NAMES
 
     names = tuple(text.split(","))
-    unknown = [name for name in names if name not in GATES]
+    unknown = [name for name in names if name not in NAMES]
     if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(GATES)}")
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(NAMES)}")
     return names
 
 

@@ -21,6 +21,7 @@ COMMANDS = (
     "validate",
     "status",
     "ports",
+    "exposure",
     "show",
     "snapshot",
     "confirm",

@@ -10,7 +10,10 @@ from reconciler.cli import context, options, output, safety
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reconciler.core.plan import Plan
+    from reconciler.exposure import Change
     from reconciler.reconcile import View
     from reconciler.rehearsal import Rehearsal
     from reconciler.render.report import Report
@@ -47,10 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
         return _save(arguments, out)
     plan, view = context.plan(context.document(arguments), arguments)
     rehearsal = _rehearsal(plan, view, arguments)
-    show(report_of(plan, view, rehearsal), arguments)
+    exposure = context.exposure(plan, view)
+    show(report_of(plan, view, exposure, rehearsal), arguments)
     if arguments.basis == "live":
         safety.foretell(plan, view, arguments)
-    return verdict(plan, arguments, rehearsal)
+    return verdict(plan, exposure, arguments, rehearsal)
 
 
 def _rehearsal(plan: Plan, view: View, arguments: argparse.Namespace) -> Rehearsal | None:
@@ -72,20 +76,26 @@ def _save(arguments: argparse.Namespace, out: str) -> int:
     texts = read(context.files(arguments), stdin=sys.stdin)
     plan, view = context.plan(from_texts(texts), arguments)
     rehearsal = _rehearsal(plan, view, arguments)
+    exposure = context.exposure(plan, view)
     saved.write(saved.save(plan, view, context.policy(arguments), texts), out)
-    show(report_of(plan, view, rehearsal), arguments)
+    show(report_of(plan, view, exposure, rehearsal), arguments)
     print(f"Saved to {out}: `reconcile apply {out}` does just this, or nothing.", file=sys.stderr)
-    return verdict(plan, arguments, rehearsal)
+    return verdict(plan, exposure, arguments, rehearsal)
 
 
-def verdict(plan: Plan, arguments: argparse.Namespace, rehearsal: Rehearsal | None = None) -> int:
+def verdict(
+    plan: Plan, exposure: Sequence[Change], arguments: argparse.Namespace, rehearsal: Rehearsal | None = None
+) -> int:
     """The exit code of a dry run: 1 if its rehearsal failed, 2 if a gate is closed (told on standard error), or for any difference if
     asked for."""
     from reconciler.core import gates
 
-    closed = list(gates.closed(plan, arguments.fail_on))
-    for line in closed:
-        print(f"reconcile: {line}", file=sys.stderr)
+    closed = list(gates.closed(plan, arguments.fail_on, exposure))
+    if closed:
+        from reconciler.render.terminal import clean
+
+        for line in "\n".join(f"reconcile: {line}" for line in closed).splitlines():
+            print(clean(line), file=sys.stderr)
     if rehearsal is not None and not rehearsal.ok:
         return 1
     return 2 if closed or (arguments.detailed_exitcode and not plan.empty) else 0
@@ -100,8 +110,11 @@ def show(report: Report, arguments: argparse.Namespace) -> None:
     timings.lap("print")
 
 
-def report_of(plan: Plan, view: View, rehearsal: Rehearsal | None = None) -> Report:
-    """What there is to show of `plan`, which rests on `view`."""
+def report_of(
+    plan: Plan, view: View, exposure: Sequence[Change] | None = None, rehearsal: Rehearsal | None = None
+) -> Report:
+    """What there is to show of `plan`, which rests on `view`; None is what was not looked at."""
     from reconciler.render.report import Report
 
-    return Report(plan, (view.desired, view.found), rehearsal=rehearsal)
+    changes = None if exposure is None else tuple(exposure)
+    return Report(plan, (view.desired, view.found), exposure=changes, rehearsal=rehearsal)

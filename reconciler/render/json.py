@@ -96,7 +96,11 @@ def plain(value: object) -> Any:
     if isinstance(value, Key):
         return value._asdict()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        # A resource's key only says again what its fields say; it stands beside it where it is needed.
+        names = (
+            item.name for item in dataclasses.fields(value) if item.name != "key" or not isinstance(value, Resource)
+        )
+        return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {name: plain(item) for name, item in value._asdict().items()}
     if isinstance(value, Mapping):

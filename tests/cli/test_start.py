@@ -17,7 +17,7 @@ def imported(host: Host, *arguments: str) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("command", [["validate"], ["--version"], ["--help"], ["schema"]])
+@pytest.mark.parametrize("command", [["validate"], ["exposure"], ["--version"], ["--help"], ["schema"]])
 def test_what_reads_no_kernel_loads_nothing_of_it(host: Host, command: list[str]) -> None:
     host.write(WEB)
     loaded = imported(host, *command)
