@@ -7,7 +7,7 @@ not ours to make; what is otherwise `differs`, and what is ours and in no file i
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from reconciler.core.messages import HOST
@@ -43,7 +43,6 @@ class Mark(NamedTuple):
 Marks = tuple[Mark, ...]
 
 MISSING = Mark(Kind.MISSING, "missing")
-WAITS = Mark(Kind.WAITS, "waits")
 FOREIGN = Mark(Kind.FOREIGN, "foreign")
 EXTRA = Mark(Kind.EXTRA, "not in the file")
 _ABSENT = frozenset({Kind.MISSING, Kind.WAITS})
@@ -60,11 +59,11 @@ def mode(state: State, bridge: str) -> str:
 class Comparison:
     """What `found` has and what `desired` (None: no file) asks for, by the place where it belongs.
 
-    `pending` are the keys of what waits for something that is not ours to make.
+    `pending` says of each thing that waits for something that is not ours to make, what that is.
     """
 
     def __init__(
-        self, found: State, desired: State | None, owner: str, pending: Collection[Key] = frozenset()
+        self, found: State, desired: State | None, owner: str, pending: Mapping[Key, Key] | None = None
     ) -> None:
         self.owner = owner
         self.compared = desired is not None
@@ -72,7 +71,7 @@ class Comparison:
         self._found = found.resources
         self._desired = self.states[1].resources
         self._origins = self.states[1].origins
-        self._pending = pending
+        self._pending = pending or {}
         self.places = Places.of_states(self.states[1], found)
         missing = {key: item for key, item in self._desired.items() if key not in self._found}
         self.all: dict[Key, Resource] = {**self._found, **missing}
@@ -117,7 +116,8 @@ class Comparison:
     def marks(self, item: Resource) -> Marks:
         """What is to be said of `item`; nothing if it is as it should be."""
         if item.key not in self._found:
-            return (WAITS if item.key in self._pending else MISSING,)
+            waits_for = self._pending.get(item.key)
+            return (Mark(Kind.WAITS, f"waits for {words.key_name(waits_for)}") if waits_for else MISSING,)
         marks = []
         wanted = self._desired.get(item.key)
         foreign = item.owner is None and not isinstance(item, Netns) and item.removable
@@ -134,6 +134,9 @@ class Comparison:
     def whole_marks(self, ends: Sequence[Resource]) -> Marks:
         """The marks of an interface: those of its ends, each once."""
         marks = dict.fromkeys(mark for item in ends for mark in self.marks(item))
+        waiting = next((mark for mark in marks if mark.kind is Kind.WAITS), None)
+        if waiting is not None and not any(item.key in self._found for item in ends):
+            return (waiting,)
         if MISSING in marks and any(item.key in self._found for item in ends):
             del marks[MISSING]
             gone = dict.fromkeys(words.noun(item) for item in ends if item.key not in self._found)
@@ -173,7 +176,7 @@ class Comparison:
 def untold(marks: Marks, told: Marks) -> Marks:
     """`marks` without those that are said already. What is inside of something missing goes without saying, whatever it is
     missing for."""
-    silent = _ABSENT if any(mark.kind in _ABSENT and mark.text == mark.kind for mark in told) else frozenset()
+    silent = _ABSENT if any(mark == MISSING or mark.kind is Kind.WAITS for mark in told) else frozenset[Kind]()
     return tuple(mark for mark in marks if mark not in told and mark.kind not in silent)
 
 

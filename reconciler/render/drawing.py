@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
+from reconciler.kinds.marks import DEFAULT_OWNER
 from reconciler.render import metrics
 from reconciler.render.comparison import Kind, Mark, Marks
 from reconciler.render.picture import BridgePicture, Label, Member, Picture, Port
@@ -126,7 +127,7 @@ DROP = 36
 BAND_GAP = 26
 CARD_MIN, CARD_MAX = 168, 316
 BAND_MIN = 380
-COLUMNS = 4
+COLUMNS, COLUMNS_OF_MANY, MANY = 4, 6, 24
 MOST = 150
 """So many things hang on bridges in one drawing."""
 MOST_BRIDGES, MOST_PORTS, MOST_ADDRESSES, MOST_LANES, MOST_NOTES, MOST_INTERFACES = 40, 8, 4, 6, 5, 4
@@ -145,8 +146,8 @@ class _Sheet:
         self.groups.append(Group(title, role, tuple(parts)))
 
 
-def drawing(picture: Picture, *, columns: int = COLUMNS, most: int = MOST) -> Drawing:
-    """`picture` with at most `columns` containers side by side, and `most` of them in all."""
+def drawing(picture: Picture, *, columns: int | None = None, most: int = MOST) -> Drawing:
+    """`picture` with at most `columns` containers side by side (None: as many as become their number), and `most` in all."""
     sheet = _Sheet()
     shown = _chosen(picture.bridges, MOST_BRIDGES)
     limit = _limit([len(bridge.members) for bridge in shown], most)
@@ -157,14 +158,14 @@ def drawing(picture: Picture, *, columns: int = COLUMNS, most: int = MOST) -> Dr
             cards[place].append(_counting_card(more))
             sheet.folded += more
     card_width = _card_width(card for row in cards for card in row)
-    count = _columns(max(map(len, cards), default=0), max(1, columns))
+    longest = max(map(len, cards), default=0)
+    count = _columns(longest, max(1, columns or (COLUMNS_OF_MANY if longest > MANY else COLUMNS)))
     band = max(BAND_MIN, TRUNK + count * card_width + (count - 1) * GAP)
     right = RAILS + band + PAD + 6
     y = _head(sheet, picture, right)
     for bridge, own in zip(shown, cards, strict=True):
         y = _bridge(sheet, bridge, own, y, band, card_width, count)
-    hidden = picture.bridges[:0] if len(shown) == len(picture.bridges) else _hidden(picture.bridges, shown)
-    if hidden:
+    if hidden := _hidden(picture.bridges, shown):
         members = sum(len(bridge.members) for bridge in hidden)
         sheet.folded += members
         what = f"and {counted(len(hidden), 'more bridge')} with {counted(members, 'container')}"
@@ -191,8 +192,8 @@ def _head(sheet: _Sheet, picture: Picture, right: float) -> float:
     """The name of the host, and its own interfaces. Returns where bridges may begin."""
     x, y = RAILS, EDGE + 25
     room = right - PAD - x
-    name = f"host {picture.host}" if picture.host else "host"
-    title = metrics.fitted(f"{name} · {picture.owner}", room, TITLE.size, mono=False)
+    name = f"host {picture.host}".rstrip() + (f" · owner {picture.owner}" if picture.owner != DEFAULT_OWNER else "")
+    title = metrics.fitted(name, room, TITLE.size, mono=False)
     sheet.add("", "head", [Text(x, y, title, TITLE, room)])
     y += 16
     interfaces = picture.interfaces[:MOST_INTERFACES]
@@ -236,8 +237,8 @@ def _lanes(bridge: BridgePicture) -> list[_Lane]:
     lanes = []
     for uplink in _chosen(bridge.uplinks, MOST_LANES):
         lanes.append(_Lane("cable", _tellings(uplink.marks), plug=uplink.text, mark=_kind(uplink.marks)))
-    if more := len(bridge.uplinks) - MOST_LANES:
-        lanes.append(_Lane("cable", f"and {max(0, more)} more")) if more > 0 else None
+    if len(bridge.uplinks) > MOST_LANES:
+        lanes.append(_Lane("cable", f"and {len(bridge.uplinks) - MOST_LANES} more"))
     if bridge.ports:
         lanes.append(_Lane("publish", f"DNAT, {counted(bridge.ports, 'port')}", inward=True))
     for way in bridge.leaves[:MOST_LANES]:
@@ -245,7 +246,7 @@ def _lanes(bridge: BridgePicture) -> list[_Lane]:
     if bridge.mode == "routed":
         lanes.append(_Lane("route", "routed", inward=True, outward=True))
     if bridge.mode == "isolated":
-        lanes.append(_Lane("closed", "isolated: no way in or out"))
+        lanes.append(_Lane("closed", "no way in or out"))
     return lanes
 
 
@@ -381,9 +382,8 @@ def _label_rows(labels: Sequence[Label], most: int, noun: str) -> Iterator[_Row]
         yield _Row(label.text, DATA, "", _kind(label.marks))
         for mark in label.marks:
             yield _Row(mark.text, SMALL, "said", mark.kind, wraps=3)
-    if more := len(labels) - most:
-        if more > 0:
-            yield _Row(f"and {counted(more, f'more {noun}', f'more {noun}es')}", SMALL, "dim")
+    if len(labels) > most:
+        yield _Row(f"and {counted(len(labels) - most, f'more {noun}', f'more {noun}es')}", SMALL, "dim")
 
 
 def _card_title(member: Member) -> str:

@@ -7,7 +7,7 @@ reconciler.render.dot leave that to others. All text is cleaned of characters th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.core.messages import HOST
@@ -24,7 +24,7 @@ from reconciler.kinds.route import Route
 from reconciler.kinds.tap import Tap
 from reconciler.kinds.veth import Veth
 from reconciler.render import words
-from reconciler.render.comparison import Comparison, Kind, Mark, Marks, untold
+from reconciler.render.comparison import FOREIGN, Comparison, Kind, Mark, Marks, untold
 from reconciler.render.places import Place
 from reconciler.render.ports import Published
 from reconciler.render.terminal import clean
@@ -141,6 +141,8 @@ class Picture:
             yield note.marks
 
 
+_OUTWARD = frozenset({"", "vlan", "bond", "team"})
+"""Kinds of link that lead out of the host; physical ones have none."""
 _NEUTRAL = frozenset({Kind.FOREIGN, Kind.OTHERS})
 """What is there by right, and nobody's drift."""
 
@@ -149,7 +151,7 @@ def picture(
     found: State, desired: State | None, owner: str, *, plan: Plan | None = None, host: str = ""
 ) -> Picture:
     """The picture of `found`, held against `desired` if given. `plan` tells what waits for what is not ours; `host` is its name."""
-    pending = frozenset(item.resource.key for item in plan.pending) if plan else frozenset[Key]()
+    pending = {item.resource.key: item.missing for item in plan.pending} if plan else {}
     view = _View(found, desired, owner, pending)
     return Picture(
         owner=clean(owner),
@@ -164,7 +166,7 @@ def picture(
 class _View(Comparison):
     """Two states side by side, as parts of a picture."""
 
-    def __init__(self, found: State, desired: State | None, owner: str, pending: Collection[Key]) -> None:
+    def __init__(self, found: State, desired: State | None, owner: str, pending: Mapping[Key, Key]) -> None:
         super().__init__(found, desired, owner, pending)
         self._bridges_of: dict[str, list[str]] = {}
         for place in self.by_place:
@@ -188,7 +190,8 @@ class _View(Comparison):
             if not isinstance(item, HostLink | Veth | Tap) or item.name in self._enslaved or item.name in bridges:
                 continue
             if item.name in addresses or item.name in outward:
-                own = tuple(self._addresses(addresses.get(item.name, []), ()))
+                # They are not ours, and need not be: nothing is said of that.
+                own = tuple(self._addresses(addresses.get(item.name, []), (FOREIGN,)))
                 yield Member(clean(item.name), "interface", addresses=own)
 
     def bridge(self, name: str) -> BridgePicture:
@@ -235,12 +238,13 @@ class _View(Comparison):
         )
 
     def _is_uplink(self, port: BridgePort) -> bool:
-        """A port by which the bridge reaches the outside: what the file took for one, or a link that is nobody's other end."""
-        return isinstance(self.all.get(link_key(HOST, port.link)), HostLink | None) or self._claimed(port)
-
-    def _claimed(self, port: BridgePort) -> bool:
-        bridge = self.all.get(link_key(HOST, port.bridge))
-        return isinstance(bridge, Bridge) and port.link in bridge.uplinks
+        """A port by which the bridge reaches the outside: what was taken for one, or of a foreign bridge, what may be one."""
+        key = link_key(HOST, port.bridge)
+        bridges = (state.resources.get(key) for state in self.states)
+        if any(isinstance(bridge, Bridge) and port.link in bridge.uplinks for bridge in bridges):
+            return True
+        link = self.all.get(link_key(HOST, port.link))
+        return isinstance(link, HostLink) and link.kind in _OUTWARD
 
     def _other(self, port: BridgePort, told: Marks) -> Member:
         """A port that is of no container that we can see."""
@@ -248,12 +252,13 @@ class _View(Comparison):
         return Member(clean(port.link), clean(what) or "link", marks=_cleaned(untold(self.marks(port), told)))
 
     def _ports(self, items: Iterable[Resource], told: Marks) -> Iterator[Port]:
+        found = ((Published.of(item), item) for item in items if isinstance(item, Element))
+        pairs = [(published, item) for published, item in found if published is not None]
+        pairs.sort(key=lambda pair: (pair[0].ports, pair[0].protocol, pair[0].address is not None, pair[0].host))
         lines: dict[Port, None] = {}
-        for item in items:
-            published = Published.of(item) if isinstance(item, Element) else None
-            if published is not None:
-                marks = _cleaned(untold(self.marks(item), told))
-                lines[Port(clean(words.port_name(published)), str(published.target_ports), marks)] = None
+        for published, item in pairs:
+            marks = _cleaned(untold(self.marks(item), told))
+            lines[Port(clean(words.port_name(published)), str(published.target_ports), marks)] = None
         return iter(lines)
 
     def _addresses(self, items: Iterable[Resource], told: Marks) -> Iterator[Label]:

@@ -118,10 +118,11 @@ def _style() -> str:
         rules += [
             f".network rect.is-{name}{{stroke:var(--{name});stroke-width:1.5{dash}}}",
             f".network text.is-{name}{{fill:var(--{name})}}",
-            f".network :is(.pill,.badge).is-{name}{{fill:var(--{name}-back);stroke:none}}",
+            f".network rect:is(.pill,.badge).is-{name}{{fill:var(--{name}-back);stroke:none}}",
         ]
         if name in _DASHES:
             rules.append(f".network polyline.is-{name}{{stroke-dasharray:{_DASHES[name]}}}")
+    rules.append(".network .bridge.is-foreign{fill:var(--foreign-back)}")
     return "".join(rules)
 
 
@@ -129,8 +130,8 @@ STYLE = _style()
 """The content of the one style element."""
 
 
-def svg(picture: Picture, *, columns: int = 4) -> str:
-    """`picture` as an SVG document, with at most `columns` containers side by side. Ends in a newline."""
+def svg(picture: Picture, *, columns: int | None = None) -> str:
+    """`picture` as an SVG document, with at most `columns` containers side by side (None: as becomes it). Ends in a newline."""
     made = drawing(picture, columns=columns)
     return "".join(f"{line}\n" for line in _lines(picture, made))
 
