@@ -30,7 +30,7 @@ def _lines(picture: Picture) -> Iterator[str]:
     yield f"  tooltip={_quoted([picture.summary])};"
     yield '  outside [shape=ellipse, label="outside"];'
     yield "  subgraph cluster_host {"
-    yield f"    label={_quoted([f'host {picture.host}'.rstrip(), picture.owner])}; style=rounded; fontname=\"sans-serif\";"
+    yield f'    label={_quoted([f"host {picture.host}".rstrip(), picture.owner])}; style=rounded; fontname="sans-serif";'
     for number, bridge in enumerate(picture.bridges):
         yield from _nodes(number, bridge)
     if picture.notes:

@@ -185,7 +185,11 @@ def drawing(picture: Picture, *, columns: int | None = None, most: int = MOST) -
 def _outside(bottom: float) -> tuple[Box | Text | Wire, ...]:
     box = Box(EDGE, EDGE, OUTSIDE, bottom - EDGE, "outside", leaf=True)
     room = OUTSIDE - 2 * PAD
-    return box, Text(EDGE + PAD, EDGE + 22, "outside", SMALL, room, "dim"), Text(EDGE + PAD, EDGE + 37, "LAN", SMALL, room, "dim")
+    return (
+        box,
+        Text(EDGE + PAD, EDGE + 22, "outside", SMALL, room, "dim"),
+        Text(EDGE + PAD, EDGE + 37, "LAN", SMALL, room, "dim"),
+    )
 
 
 def _head(sheet: _Sheet, picture: Picture, right: float) -> float:

@@ -147,9 +147,7 @@ _NEUTRAL = frozenset({Kind.FOREIGN, Kind.OTHERS})
 """What is there by right, and nobody's drift."""
 
 
-def picture(
-    found: State, desired: State | None, owner: str, *, plan: Plan | None = None, host: str = ""
-) -> Picture:
+def picture(found: State, desired: State | None, owner: str, *, plan: Plan | None = None, host: str = "") -> Picture:
     """The picture of `found`, held against `desired` if given. `plan` tells what waits for what is not ours; `host` is its name."""
     pending = {item.resource.key: item.missing for item in plan.pending} if plan else {}
     view = _View(found, desired, owner, pending)
@@ -244,7 +242,7 @@ class _View(Comparison):
         if any(isinstance(bridge, Bridge) and port.link in bridge.uplinks for bridge in bridges):
             return True
         link = self.all.get(link_key(HOST, port.link))
-        return isinstance(link, HostLink) and link.kind in _OUTWARD
+        return isinstance(link, HostLink) and link.kind in _OUTWARD and port.owner is None
 
     def _other(self, port: BridgePort, told: Marks) -> Member:
         """A port that is of no container that we can see."""

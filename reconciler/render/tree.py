@@ -142,10 +142,10 @@ def interface_of(link: Resource | None, container: str) -> str:
 
 
 def port_kind(port: BridgePort, link: Resource | None) -> str:
-    """What a bridge port of no container is: an uplink, or what kind of link."""
-    if isinstance(link, HostLink):
-        return "uplink" if port.owner else link.kind
-    return words.noun(link) if link is not None else "link"
+    """What a bridge port of no container is: an uplink (also one that is not there), or what kind of link."""
+    if link is None or isinstance(link, HostLink):
+        return "uplink" if port.owner else (link.kind if link else "link")
+    return words.noun(link)
 
 
 def addresses_of(items: Iterable[Resource]) -> list[Address]:

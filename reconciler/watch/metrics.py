@@ -27,9 +27,13 @@ def families(served: Served) -> Iterator[Metric]:
 
     yield InfoMetricFamily("reconcile_build", "What is running.", value={"version": __version__})
     yield InfoMetricFamily(
-        "reconcile_revision", "The file that the host is held to.", value={"owner": served.owner, "revision": served.revision}
+        "reconcile_revision",
+        "The file that the host is held to.",
+        value={"owner": served.owner, "revision": served.revision},
     )
-    conditions = GaugeMetricFamily("reconcile_condition", "Whether the condition holds (1) or not (0).", labels=["condition"])
+    conditions = GaugeMetricFamily(
+        "reconcile_condition", "Whether the condition holds (1) or not (0).", labels=["condition"]
+    )
     for kind in Kind:
         condition = served.condition(kind)
         conditions.add_metric([kind.value], float(condition is not None and condition.holds))
@@ -47,7 +51,9 @@ def families(served: Served) -> Iterator[Metric]:
 def _objects(served: Served) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
-    drift = GaugeMetricFamily("reconcile_drift_objects", "Kernel objects that are not as the file says.", labels=["action"])
+    drift = GaugeMetricFamily(
+        "reconcile_drift_objects", "Kernel objects that are not as the file says.", labels=["action"]
+    )
     for action in Action:
         drift.add_metric([action.value], float(served.plan.count(action) if served.plan else 0))
     yield drift
@@ -86,7 +92,10 @@ def _counted(tally: Tally) -> Iterator[Metric]:
         so_far += count
         sums.append((bound, float(so_far)))
     yield HistogramMetricFamily(
-        "reconcile_heal_duration_seconds", "From seeing a drift to having mended it.", buckets=sums, sum_value=tally.heal_seconds
+        "reconcile_heal_duration_seconds",
+        "From seeing a drift to having mended it.",
+        buckets=sums,
+        sum_value=tally.heal_seconds,
     )
 
 

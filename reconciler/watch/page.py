@@ -15,7 +15,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from reconciler.core.plan import Plan
 from reconciler.core.resource import State
+from reconciler.render.outline import outline
 from reconciler.render.picture import Picture, picture
 from reconciler.render.status import status_json
 from reconciler.render.svg import STYLE, svg
@@ -131,7 +133,7 @@ def _main(served: Served, now: float, columns: int | None) -> Iterator[str]:
     yield f"<pre>{escape(tree(served.found, served.desired, served.owner, color=False))}</pre></details>"
     yield "</section>"
     yield '<div class="lists">'
-    yield from _differences(served, now)
+    yield from _differences(served)
     yield from _changes(served)
     yield "</div></main>"
 
@@ -186,26 +188,35 @@ def _condition(condition: Condition) -> str:
     )
 
 
-def _differences(served: Served, now: float) -> Iterator[str]:
+def _differences(served: Served) -> Iterator[str]:
     yield '<section aria-labelledby="drift-title"><h2 id="drift-title">What differs</h2>'
     if served.plan is None or served.desired is None:
         yield '<p class="dim">No file could be read, so there is nothing to hold the host against.</p></section>'
         return
-    status = state_json(served, now)["status"]
-    rows = [(item["sign"], item["text"], item["note"]) for item in status["differs"]]
-    rows += [("!", text, "in the way") for text in status["conflicts"]]
-    rows += [("…", item["label"], f"waits for {item['missing']}") for item in status["pending"]]
-    rows += [("?", text, "foreign, and left alone") for text in status["foreign"]]
+    rows = list(_rows(served.plan, served.found, served.desired))
     if not rows:
         yield "<p>Nothing: the host is as the file says.</p></section>"
         return
     yield '<ul class="drift">'
     for sign, text, note in rows[:LISTED]:
-        said = " · ".join(filter(None, [_SIGNS.get(sign, ""), note]))
-        yield f'<li><span class="sign">{_text(sign)}</span> <span>{_text(text)} <span class="dim">{_text(said)}</span></span></li>'
+        yield f'<li><span class="sign">{_text(sign)}</span> <span>{_text(text)} <span class="dim">{_text(note)}</span></span></li>'
     if len(rows) > LISTED:
         yield f'<li><span class="sign"> </span> <span class="dim">and {len(rows) - LISTED} more</span></li>'
     yield "</ul></section>"
+
+
+def _rows(plan: Plan, found: State, desired: State) -> Iterator[tuple[str, str, str]]:
+    """(sign, what, note) of all that is not as the file says."""
+    for item in status_json(plan, found, desired)["differs"]:
+        yield item["sign"], item["text"], ", ".join(filter(None, [_SIGNS.get(item["sign"], ""), item["note"]]))
+    folded = outline(plan, (desired, found))
+    for sign, rows, what in (
+        ("!", folded.conflicts, "in the way"),
+        ("…", folded.waiting, ""),
+        ("?", folded.foreign, "foreign"),
+    ):
+        for row in rows:
+            yield sign, f"{row.noun} {row.text}".strip(), ", ".join(filter(None, [what, row.note]))
 
 
 def _changes(served: Served) -> Iterator[str]:

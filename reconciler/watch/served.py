@@ -110,7 +110,7 @@ class Served:
 
     owner: str
     host: str = ""
-    found: State = State()
+    found: State = field(default_factory=State)
     desired: State | None = None
     plan: Plan | None = None
     revision: str = ""

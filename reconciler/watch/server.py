@@ -134,7 +134,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         if not self._connections.acquire(blocking=False):
             with _quietly():
                 request.settimeout(0.2)
-                request.sendall(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+                request.sendall(
+                    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                )
             self.shutdown_request(request)
             return
         try:
@@ -227,7 +229,9 @@ class _Handler(BaseHTTPRequestHandler):
             head += part
             if len(head) > MAX_HEAD:
                 self._prepare_refusal()
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"at most {MAX_HEAD} bytes of headers are read")
+                self._refuse(
+                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"at most {MAX_HEAD} bytes of headers are read"
+                )
                 return None
         self.connection.settimeout(SEND_SECONDS)
         return head
@@ -242,7 +246,10 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.path.startswith("/") or self.path.startswith("//"):
             self._refuse(HTTPStatus.BAD_REQUEST, "a path begins with one slash")
         elif not self._host_is_ours():
-            self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "ask by an IP address, by localhost, or by a name that this server was given")
+            self._refuse(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "ask by an IP address, by localhost, or by a name that this server was given",
+            )
         elif self.command not in ("GET", "HEAD"):
             self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, "this server only shows", Allow="GET, HEAD")
         elif address.path not in _ROUTES:
@@ -280,7 +287,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             exposition = self._server.exposition()
         except ImportError:
-            self._refuse(HTTPStatus.NOT_FOUND, "metrics need prometheus-client: pip install 'reconcile-network[metrics]'")
+            self._refuse(
+                HTTPStatus.NOT_FOUND, "metrics need prometheus-client: pip install 'reconcile-network[metrics]'"
+            )
             return
         kind, body = exposition.answer(self.headers.get("Accept", ""))
         self._send(body, kind)

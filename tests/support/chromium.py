@@ -70,7 +70,7 @@ class Browser:
         self._pid = os.posix_spawn(path, command, environment, file_actions=actions, setpgroup=0)
         for one in (theirs_in, theirs_out, *high):
             os.close(one)
-        self._out = open(ours_out, "wb", buffering=0)  # noqa: SIM115
+        self._out = open(ours_out, "wb", buffering=0)
         self._reader = threading.Thread(target=self._read, args=(ours_in,), daemon=True)
         self._reader.start()
         return self
