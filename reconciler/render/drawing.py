@@ -203,9 +203,9 @@ def _head(sheet: _Sheet, picture: Picture, right: float) -> float:
     interfaces = picture.interfaces[:MOST_INTERFACES]
     for member in interfaces:
         addresses = ", ".join(_said(label) for label in member.addresses)
-        parts = list(_plug(member.name, y, None))
-        parts.append(Text(x, y + 4, metrics.fitted(addresses, room, DATA.size, mono=True), DATA, room, "dim"))
-        parts.append(_line((EDGE + OUTSIDE, y), (parts[0].x, y), "cable"))  # type: ignore[union-attr]
+        plug, label = _plug(member.name, y, None)
+        told = Text(x, y + 4, metrics.fitted(addresses, room, DATA.size, mono=True), DATA, room, "dim")
+        parts = (plug, label, told, _line((EDGE + OUTSIDE, y), (plug.x, y), "cable"))
         sheet.add(f"interface {member.name} {addresses}".rstrip(), "interface", parts)
         y += LANE
     if more := len(picture.interfaces) - len(interfaces):
@@ -214,13 +214,13 @@ def _head(sheet: _Sheet, picture: Picture, right: float) -> float:
     return y + 6
 
 
-def _plug(name: str, y: float, mark: Kind | None) -> Iterator[Box | Text]:
+def _plug(name: str, y: float, mark: Kind | None) -> tuple[Box, Text]:
     """A chip on the border of the host, around `y`."""
     most = RAILS - BORDER - 40
     text = metrics.fitted(name, most, DATA.size, mono=True)
     width = metrics.width(text, DATA.size, mono=True) + 2 * 8
-    yield Box(BORDER - 14, y - 10, width, 20, "plug", mark, leaf=True)
-    yield Text(BORDER - 6, y + 4, text, DATA, width - 16, mark=mark)
+    box = Box(BORDER - 14, y - 10, width, 20, "plug", mark, leaf=True)
+    return box, Text(BORDER - 6, y + 4, text, DATA, width - 16, mark=mark)
 
 
 # --- a bridge ----------
@@ -302,10 +302,9 @@ def _lane(lane: _Lane, y: float) -> Iterator[Box | Text | Wire]:
     start = left
     text_x = BORDER + 12.0
     if lane.plug:
-        plug = list(_plug(lane.plug, y, lane.mark))
-        yield _line((left, y), (BORDER - 14, y), lane.role, mark=lane.mark)
-        yield from plug
-        start = plug[0].x + plug[0].width  # type: ignore[union-attr]
+        plug, name = _plug(lane.plug, y, lane.mark)
+        yield from (_line((left, y), (plug.x, y), lane.role, mark=lane.mark), plug, name)
+        start = plug.right
         text_x = start + 4
     if lane.role == "closed":
         start = BORDER

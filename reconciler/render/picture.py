@@ -69,7 +69,8 @@ class Member:
     @property
     def off(self) -> bool:
         """Whether anything of it is not as it should be."""
-        return any(item.marks for item in (self, *self.addresses, *self.ports, *self.notes))
+        parts: tuple[Member | Label | Port, ...] = (self, *self.addresses, *self.ports, *self.notes)
+        return any(part.marks for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +130,12 @@ class Picture:
 
     def _marked(self) -> Iterator[Marks]:
         """The marks of each thing."""
+        parts: list[BridgePicture | Member | Label | Port] = [*self.notes]
         for bridge in self.bridges:
-            yield bridge.marks
-            for label in (*bridge.addresses, *bridge.leaves, *bridge.uplinks, *bridge.notes):
-                yield label.marks
+            parts += [bridge, *bridge.addresses, *bridge.leaves, *bridge.uplinks, *bridge.notes, *bridge.members]
             for member in bridge.members:
-                yield member.marks
-                for part in (*member.addresses, *member.ports, *member.notes):
-                    yield part.marks
-        for note in self.notes:
-            yield note.marks
+                parts += [*member.addresses, *member.ports, *member.notes]
+        return (part.marks for part in parts)
 
 
 _OUTWARD = frozenset({"", "vlan", "bond", "team"})

@@ -212,7 +212,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.raw_requestline = self.rfile.readline()
         if self.parse_request():
             self.close_connection = True
-            self._answer()
+            try:
+                self._answer()
+            except OSError:
+                raise
+            except Exception:
+                self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "this could not be shown; the agent's log says why")
+                raise
 
     def _head(self) -> bytes | None:
         """The request's line and headers; None if there are none to answer. What comes behind them is not read."""
@@ -361,8 +367,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """As the library calls it for what it cannot parse: in a line of text, not in its page of HTML."""
-        if not getattr(self, "command", None):
-            self.command = "GET"
+        # It may have been taken for HTTP/0.9, which has no headers.
+        self.command, self.request_version = "GET", "HTTP/1.1"
         self._refuse(HTTPStatus(code), "this is no request that can be read")
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -383,7 +389,7 @@ _ROUTES: dict[str, Callable[[_Handler, str], None]] = {
 
 def _columns(query: str) -> int | None:
     """The `columns` that a query asks for; None if it does not ask, or not for a number."""
-    text = parse_qs(query, max_num_fields=10).get("columns", [""])[0] if len(query) < 200 else ""
+    text = parse_qs(query).get("columns", [""])[0] if len(query) < 100 else ""
     return max(1, min(MAX_COLUMNS, int(text))) if text.isascii() and text.isdigit() and len(text) < 4 else None
 
 
