@@ -19,7 +19,7 @@ from reconciler.core.resource import State
 from reconciler.errors import ReconcileError
 from reconciler.kernel.model import ModelKernel
 from reconciler.render import metrics
-from reconciler.render.comparison import Comparison, Kind
+from reconciler.render.comparison import Comparison, Kind, Mark
 from reconciler.render.dot import dot
 from reconciler.render.drawing import Box, Drawing, Text, Wire, drawing
 from reconciler.render.mermaid import mermaid
@@ -33,7 +33,7 @@ from tests.render.pictures import EDGE, HOST, host, look, many, pictured, withou
 from tests.render.test_properties import states
 from tests.support.tun import needs_tun
 
-quiet = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+quiet = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 SVG = "{http://www.w3.org/2000/svg}"
 
 HOSTILE = st.one_of(
@@ -55,7 +55,7 @@ HOSTILE = st.one_of(
     ),
     st.text(max_size=40),
 )
-MARKS = st.sampled_from([(), *(((kind, f"{kind}: \x07<why>"),) for kind in Kind)])
+MARKS = st.sampled_from([(), *((Mark(kind, clean(f"{kind}: \x07<why>")),) for kind in Kind)])
 
 
 def cleaned(made: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -84,7 +84,7 @@ BRIDGES = st.builds(
     addresses=st.lists(LABELS, max_size=6).map(tuple),
     leaves=st.lists(LABELS, max_size=2).map(tuple),
     uplinks=st.lists(LABELS, max_size=8).map(tuple),
-    members=st.lists(MEMBERS, max_size=9).map(tuple),
+    members=st.lists(MEMBERS, max_size=5).map(tuple),
     notes=st.lists(LABELS, max_size=7).map(tuple),
     marks=MARKS,
 )
@@ -93,8 +93,8 @@ PICTURES = st.builds(
     owner=cleaned(HOSTILE),
     host=cleaned(HOSTILE),
     compared=st.booleans(),
-    interfaces=st.lists(MEMBERS, max_size=6).map(tuple),
-    bridges=st.lists(BRIDGES, max_size=4).map(tuple),
+    interfaces=st.lists(MEMBERS, max_size=5).map(tuple),
+    bridges=st.lists(BRIDGES, max_size=3).map(tuple),
     notes=st.lists(LABELS, max_size=12).map(tuple),
 )
 
