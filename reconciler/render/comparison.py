@@ -45,7 +45,8 @@ Marks = tuple[Mark, ...]
 MISSING = Mark(Kind.MISSING, "missing")
 FOREIGN = Mark(Kind.FOREIGN, "foreign")
 EXTRA = Mark(Kind.EXTRA, "not in the file")
-_ABSENT = frozenset({Kind.MISSING, Kind.WAITS})
+ABSENT = frozenset({Kind.MISSING, Kind.WAITS})
+"""What is in the file and not on the host."""
 
 
 def mode(state: State, bridge: str) -> str:
@@ -176,7 +177,7 @@ class Comparison:
 def untold(marks: Marks, told: Marks) -> Marks:
     """`marks` without those that are said already. What is inside of something missing goes without saying, whatever it is
     missing for."""
-    silent = _ABSENT if any(mark == MISSING or mark.kind is Kind.WAITS for mark in told) else frozenset[Kind]()
+    silent = ABSENT if any(mark == MISSING or mark.kind is Kind.WAITS for mark in told) else frozenset[Kind]()
     return tuple(mark for mark in marks if mark not in told and mark.kind not in silent)
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from reconciler.kinds.marks import DEFAULT_OWNER
 from reconciler.render import metrics
-from reconciler.render.comparison import Kind, Mark, Marks
+from reconciler.render.comparison import ABSENT, Kind, Mark, Marks
 from reconciler.render.picture import BridgePicture, Label, Member, Picture, Port
 from reconciler.render.words import counted
 
@@ -243,15 +243,23 @@ def _lanes(bridge: BridgePicture) -> list[_Lane]:
         lanes.append(_Lane("cable", _tellings(uplink.marks), plug=uplink.text, mark=_kind(uplink.marks)))
     if len(bridge.uplinks) > MOST_LANES:
         lanes.append(_Lane("cable", f"and {len(bridge.uplinks) - MOST_LANES} more"))
+    absent = _kind(bridge.marks) if _kind(bridge.marks) in ABSENT else None
     if bridge.ports:
-        lanes.append(_Lane("publish", f"DNAT, {counted(bridge.ports, 'port')}", inward=True))
+        there = any(_there(port.marks, member.marks) for member in bridge.members for port in member.ports)
+        mark = absent or (None if there else Kind.MISSING)
+        lanes.append(_Lane("publish", f"DNAT, {counted(bridge.ports, 'port')}", inward=True, mark=mark))
     for way in bridge.leaves[:MOST_LANES]:
-        lanes.append(_Lane("leave", _said(way), outward=True, mark=_kind(way.marks)))
+        lanes.append(_Lane("leave", _said(way), outward=True, mark=_kind(way.marks) or absent))
     if bridge.mode == "routed":
-        lanes.append(_Lane("route", "routed", inward=True, outward=True))
+        lanes.append(_Lane("route", "routed", inward=True, outward=True, mark=absent))
     if bridge.mode == "isolated":
         lanes.append(_Lane("closed", "no way in or out"))
     return lanes
+
+
+def _there(*marks: Marks) -> bool:
+    """Whether nothing of it is absent."""
+    return not any(mark.kind in ABSENT for part in marks for mark in part)
 
 
 def _bridge(

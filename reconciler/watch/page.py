@@ -159,6 +159,8 @@ def _header(served: Served, now: float) -> Iterator[str]:
 
 def _headline(served: Served, now: float) -> tuple[str, str, str]:
     """(look, word, reason): the one thing to be said first."""
+    if served.looked_at is None:
+        return "still", "Starting", served.unready
     if served.stale(now):
         return "bad", "Stale", "the agent has not seen the kernel for too long: what is below may be out of date"
     for kind in Kind:

@@ -355,6 +355,16 @@ def test_drift_is_told_in_words_and_not_by_colour_alone() -> None:
     assert "(missing)" in texts
 
 
+def test_what_goes_in_and_out_is_missing_with_what_it_goes_to() -> None:
+    def lanes(shown: Picture) -> dict[str, Kind | None]:
+        parts = [part for group in drawing(shown).groups if group.role.startswith("lane") for part in group.parts]
+        return {part.role: part.mark for part in parts if isinstance(part, Wire)}
+
+    assert lanes(pictured(host(many(1)), many(1))) == {"publish": None, "leave": None}
+    assert lanes(pictured(host(many(0)), many(1))) == {"publish": Kind.MISSING, "leave": None}
+    assert lanes(pictured(host(), many(1))) == {"publish": Kind.MISSING, "leave": Kind.MISSING}
+
+
 def test_every_class_of_the_style_has_a_light_and_a_dark_colour() -> None:
     used = set(re.findall(r"var\(--([\w-]+)\)", STYLE))
     light, dark = re.findall(r"\.network\{((?:--[\w-]+:[^;]+;)+)", STYLE)
@@ -463,10 +473,10 @@ def test_graphviz_draws_whatever_the_names(shown: Picture) -> None:
 
 @needs_graphviz
 def test_graphviz_shows_a_backslash_as_one() -> None:
-    shown = Picture("me", bridges=(BridgePicture('a\\Nb"c&d'),))
+    shown = Picture("me", bridges=(BridgePicture('a\\Nb"c&lt;d'),))
     done = subprocess.run(["dot", "-Tsvg"], input=dot(shown), capture_output=True, text=True, timeout=60, check=True)
     texts = [element.text for element in ElementTree.fromstring(done.stdout).iter(f"{SVG}text")]
-    assert 'a\\Nb"c&d' in texts
+    assert 'a\\Nb"c&lt;d' in texts
 
 
 def test_the_three_say_the_same() -> None:

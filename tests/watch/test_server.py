@@ -178,7 +178,9 @@ def test_health_and_readiness_say_why_not(server: Server, board: Board) -> None:
 
 def test_an_agent_that_has_only_begun_has_a_page() -> None:
     with Server(Board(Served(owner="default")), clock=lambda: NOW) as server:
-        assert "No file could be read" in ask(server).text
+        text = ask(server).text
+        assert "No file could be read" in text
+        assert "<strong>Starting</strong><span>it has not looked at the kernel yet</span>" in text
         assert ask(server, "/state.json").status == 200
         assert (ask(server, "/healthz").status, ask(server, "/readyz").status) == (200, 503)
 
