@@ -44,6 +44,21 @@ def positive(text: str) -> int:
 positive.__name__ = "number of seconds"
 
 
+def address(text: str) -> tuple[str, int]:
+    """ADDR:PORT, or [ADDR]:PORT for IPv6, for argparse."""
+    from ipaddress import ip_address
+
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    number = int(port)
+    if not colon or not 0 <= number <= 65535:
+        raise ValueError
+    return str(ip_address(host)), number
+
+
+address.__name__ = "ADDR:PORT"
+
+
 def file(parser: argparse.ArgumentParser) -> None:
     """-f, and its completion by the shell."""
     parser.add_argument(

@@ -70,6 +70,21 @@ def add(commands: Any) -> None:
         metavar="SPAN",
         help="look at everything so often, told to or not (default: 5m)",
     )
+    parser.add_argument(
+        "--listen",
+        nargs="?",
+        const="127.0.0.1:9798",
+        type=options.address,
+        metavar="ADDR:PORT",
+        help="serve a page with the picture of the network, and metrics, read-only (default, if given without one: 127.0.0.1:9798)",
+    )
+    parser.add_argument(
+        "--listen-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a host name by which readers may ask for it, besides localhost",
+    )
     parser.add_argument("--log-format", choices=["text", "json"], default="text", help="default: text")
     parser.add_argument(
         "--log-level", choices=["debug", "info", "warning", "error"], default="info", help="default: info"
@@ -93,6 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
         max_deletes=arguments.max_deletes,
         allow_empty=arguments.allow_empty,
         rates=Rates(full=arguments.full_every),
+        listen=arguments.listen,
+        names=tuple(arguments.listen_name),
     )
     Agent(source, chosen, Log(form=arguments.log_format, level=arguments.log_level)).run()
     return 0

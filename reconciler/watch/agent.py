@@ -22,7 +22,14 @@ from reconciler.core.messages import Scope, Snapshot
 from reconciler.core.plan import Plan, Step
 from reconciler.core.planner import Policy
 from reconciler.core.resource import Key, State
-from reconciler.errors import GuardError, LockedError, ManifestError, ReconcileError, RolledBackError
+from reconciler.errors import (
+    GuardError,
+    LockedError,
+    ManifestError,
+    PlatformError,
+    ReconcileError,
+    RolledBackError,
+)
 from reconciler.kernel.live import LiveKernel
 from reconciler.kernel.lock import Lock
 from reconciler.kernel.monitor import EVERYTHING, Monitor
@@ -38,8 +45,11 @@ from reconciler.watch.log import Log
 from reconciler.watch.mirror import Mirror, described, is_small
 from reconciler.watch.notify import Notifier
 from reconciler.watch.pace import Pace, Rates, Task
+from reconciler.watch.served import Kind as Shown
+from reconciler.watch.served import Tally
+from reconciler.watch.showing import Moment, Showing, conditions
 from reconciler.watch.source import Source, Wish
-from reconciler.watch.status import Change, Condition, Status, judge
+from reconciler.watch.status import Change, Condition, Health, Status, judge
 from reconciler.watch.triggers import RUNTIMES, Bell, Directories, Engines, Processes, Signals
 
 _REMEMBERED = 50
@@ -65,6 +75,10 @@ class Options:
     max_deletes: int | None = None
     allow_empty: bool = False
     rates: Rates = Rates()
+    listen: tuple[str, int] | None = None
+    """Where the page and the metrics are served."""
+    names: tuple[str, ...] = ()
+    """By which names readers may ask for it, besides addresses and localhost."""
 
 
 class _Listening:
@@ -124,7 +138,10 @@ class Agent:
         self._lock = threading.Lock()
         self._said: list[str] = []
         self._engine_events: list[Event] = []
-        self._listeners: list[Callable[[], None]] = []
+        self._showing = Showing(self._moment)
+        self._shown: tuple[object, ...] = ()
+        self._tally = Tally()
+        self._flips: dict[Shown, tuple[bool, float]] = {}
         self._alive = 0.0
 
     # --- what others see (from any thread) ---
@@ -147,14 +164,11 @@ class Agent:
             counts=dict(self._counts),
         )
 
-    def states(self) -> tuple[State, State] | None:
-        """Desired and found, as far as they are known."""
-        mirror = self._known.mirror
-        return None if mirror is None else (mirror.desired, mirror.found)
-
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """`listener` is called, in the agent's thread, when anything that is told has changed."""
-        self._listeners.append(listener)
+    def _moment(self) -> Moment:
+        """In a thread of the server's."""
+        since = {kind: when for kind, (_, when) in tuple(self._flips.items())}
+        stale_after = 2 * self._options.rates.full + 60
+        return Moment(self.status(), self._known.mirror, since, self._tally, stale_after)
 
     # --- the loop ---
 
@@ -194,12 +208,23 @@ class Agent:
             self._selector.register(descriptor, selectors.EVENT_READ, self._heard_kernel)
         self._selector.register(self._bell, selectors.EVENT_READ, self._heard_bell)
         self._selector.register(self._door, selectors.EVENT_READ, self._asked)
+        if self._options.listen is not None:
+            self._serve(stack, self._options.listen)
         self._watch_directories()
         stack.callback(self._source.close)
         self._source.start(lambda: self._something_at([_SOURCE]))
         now = self._clock()
         self._pace.at(now, Task.READ)
         self._pace.at(now, Task.FULL)
+
+    def _serve(self, stack: contextlib.ExitStack, address: tuple[str, int]) -> None:
+        from reconciler.watch.server import Server
+
+        try:
+            server = stack.enter_context(Server(self._showing, address, self._options.names))
+        except OSError as error:
+            raise PlatformError(f"cannot listen at {address[0]} port {address[1]}: {error.strerror}") from error
+        self._log("info", "serving", server.url)
 
     def _first_owner(self) -> str:
         """An agent begins with a good file: whose things it keeps stands in it. Raises ReconcileError."""
@@ -364,10 +389,12 @@ class Agent:
             return
         except ReconcileError as error:
             pause = self._pace.could_not_look(self._clock())
+            self._tally = self._tally.observed(failed=True)
             self._log("error", "failed", str(error), again=pause)
             self._condition(cannot_look=str(error).partition("\n")[0])
             return
         self._pace.looked()
+        self._tally = self._tally.observed()
         self._last_look = time.time()
         self._counts["looks"] += 1
         self._log("debug", "looked", "at everything", ms=(self._clock() - began) * 1e3)
@@ -583,6 +610,12 @@ class Agent:
 
     def _remember(self, kind: str, text: str, took: float | None = None) -> None:
         self._changes.append(Change(time.time(), kind, text, took))
+        if kind == "healed" and took is not None:
+            self._tally = self._tally.healed(took / 1e3)
+        if kind in ("applied", "healed", "failed"):
+            self._tally = self._tally.applied(kind)
+        elif kind == "invalid":
+            self._tally = self._tally.applied("refused")
 
     def _tell(self) -> None:
         """Tells everybody who wants to know, if there is news; and the service manager that we live."""
@@ -598,8 +631,21 @@ class Agent:
             self._health = health
             self._log("info", "status", f"{health[0].value}: {health[1]}")
             (self._notify.ready if first else self._notify.status)(f"{health[0].value}: {health[1]}")
-        for listener in self._listeners:
-            listener()
+        self._show()
+
+    def _show(self) -> None:
+        """Tells readers of the page, if there is anything new for them."""
+        now = time.time()
+        for kind, (holds, _) in conditions(self._known.condition).items():
+            if self._flips.get(kind, (None, 0.0))[0] is not holds:
+                self._flips[kind] = (holds, now)
+        if self._health[0] is Health.SYNCED:
+            self._tally = self._tally.in_sync(now)
+        last = self._changes[-1] if self._changes else None
+        shown = (self._known.condition, self._known.mirror, last, self._last_look)
+        if shown != self._shown:
+            self._shown = shown
+            self._showing.touch()
 
 
 def _listed(texts: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ it sees of these things is the same; only what is elsewhere is left out.
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -27,6 +28,7 @@ class Mirror:
         self.desired = desired
         self.owner = owner
         self.policy = policy
+        self._lock = threading.Lock()
         self._found: dict[Key, Resource] = dict(found.resources)
         self._unknown = set(found.unknown)
         self._found_at: defaultdict[Place, set[Key]] = defaultdict(set)
@@ -45,8 +47,9 @@ class Mirror:
 
     @property
     def found(self) -> State:
-        """All that is known to be there."""
-        return State(dict(self._found), unknown=frozenset(self._unknown))
+        """All that is known to be there. From any thread."""
+        with self._lock:
+            return State(dict(self._found), unknown=frozenset(self._unknown))
 
     def _pair(self, item: Resource) -> None:
         """The two ends of a veth are looked at together: what the one is called, only the other's namespace tells."""
@@ -94,15 +97,16 @@ class Mirror:
         wanted = frozenset(places)
         names = {place.name for place in wanted if place.sort == "netns"}
         self._unknown = (self._unknown - names) | (seen.unknown & names)
-        for place in wanted:
-            for key in self._found_at.pop(place, ()):
-                del self._found[key]
-        for key, item in seen.resources.items():
-            where = at.place(item)
-            if where in wanted:
-                self._found[key] = item
-                self._found_at[where].add(key)
-                self._pair(item)
+        with self._lock:
+            for place in wanted:
+                for key in self._found_at.pop(place, ()):
+                    del self._found[key]
+            for key, item in seen.resources.items():
+                where = at.place(item)
+                if where in wanted:
+                    self._found[key] = item
+                    self._found_at[where].add(key)
+                    self._pair(item)
 
     def plan(self, places: Iterable[Place]) -> Plan:
         """What is to be done at `places`."""

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -489,3 +490,51 @@ def test_it_tells_systemd_how_it_goes(host: Host) -> None:
         while told() != "STOPPING=1":
             pass
         assert agent.stop() == 0
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=15) as answer:
+        return str(answer.read().decode())
+
+
+def test_the_page_shows_the_host_and_follows_it(host: Host) -> None:
+    host.write(WEB)
+    agent = Agent(host, "--listen", "127.0.0.1:0")
+    url = agent.hears("serving")["text"]
+    agent.hears("status", "Synced")
+    until(lambda: "Synced" in get(f"{url}state.json"))
+    assert "web" in get(url)
+    assert get(f"{url}picture.svg").startswith("<svg")
+    assert (get(f"{url}healthz").strip(), get(f"{url}readyz").strip()) == ("ok", "ok")
+    version = json.loads(get(f"{url}state.json"))["version"]
+    host.run("ip netns exec web ip link set eth0 down")
+    agent.hears("healed")
+    until(lambda: json.loads(get(f"{url}state.json"))["version"] > version)
+    assert "eth0 in web" in get(f"{url}state.json")
+    assert agent.stop() == 0
+
+
+def test_metrics_count_what_it_does(host: Host) -> None:
+    pytest.importorskip("prometheus_client")
+    host.write(WEB)
+    agent = Agent(host, "--listen", "127.0.0.1:0")
+    url = agent.hears("serving")["text"]
+    agent.hears("status", "Synced")
+    host.run("ip netns exec web ip link set eth0 down")
+    agent.hears("healed")
+    until(lambda: "reconcile_heal_duration_seconds_count 1.0" in get(f"{url}metrics"))
+    text = get(f"{url}metrics")
+    assert 'reconcile_condition{condition="Synced"} 1.0' in text
+    assert agent.stop() == 0
+
+
+def test_an_address_that_is_taken_is_told(host: Host) -> None:
+    host.write(WEB)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        answer = host.reconcile("watch", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert answer.code == 1
+    assert "cannot listen" in answer.err
+    assert host.reconcile("watch", "--listen", "here").code == 64
