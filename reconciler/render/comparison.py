@@ -73,6 +73,8 @@ class Comparison:
         self._desired = self.states[1].resources
         self._origins = self.states[1].origins
         self._pending = pending or {}
+        origins = (*self._origins.values(), *found.origins.values())
+        self._order = {name: place for place, name in enumerate(dict.fromkeys(item.container for item in origins))}
         self.places = Places.of_states(self.states[1], found)
         missing = {key: item for key, item in self._desired.items() if key not in self._found}
         self.all: dict[Key, Resource] = {**self._found, **missing}
@@ -92,11 +94,9 @@ class Comparison:
         return [item.name for item in items]
 
     def containers(self, bridge: str) -> list[str]:
-        """The names of the containers on `bridge`: those of the file in its order, then the others."""
+        """The names of the containers on `bridge`: those of a file in its order, then the others."""
         names = {place.container for place in self.by_place if place.bridge == bridge and place.container}
-        named = dict.fromkeys(origin.container for origin in self._origins.values())
-        order = {name: index for index, name in enumerate(named)}
-        return sorted(names, key=lambda name: (order.get(name, len(order)), name))
+        return sorted(names, key=lambda name: (self._order.get(name, len(self._order)), name))
 
     def loose(self) -> list[Resource]:
         """What hangs on no bridge: settings, the firewall."""

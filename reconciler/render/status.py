@@ -64,7 +64,7 @@ def status_json(plan: Plan, found: State, desired: State) -> dict[str, Any]:
         "in_sync": plan.empty,
         "summary": summary(plan),
         "found": _numbers(plan.owner, found, desired),
-        "differs": [_differs(row) for row in _telling(outline(plan, (desired, found)))],
+        "differs": [_differs(row) for row in telling(outline(plan, (desired, found)))],
         "conflicts": [str(item) for item in plan.conflicts],
         "pending": [{"label": item.resource.label, "missing": str(item.missing)} for item in plan.pending],
         "foreign": [item.label for item in plan.foreign],
@@ -76,7 +76,7 @@ def _headline(plan: Plan, folded: Outline) -> Line:
     if plan.conflicts:
         return name, Span("blocked", Style.RED), Span(", something foreign is in the way")
     if plan.steps:
-        number = len(_telling(folded))
+        number = len(telling(folded))
         return (
             name,
             Span("differs", Style.YELLOW),
@@ -115,7 +115,7 @@ def _only_of(owner: str, found: State) -> list[Resource]:
     return [item for item in found.resources.values() if item.owner == owner]
 
 
-def _telling(folded: Outline) -> list[Row]:
+def telling(folded: Outline) -> list[Row]:
     """The lines that say what changes, each with the names of what it is below; of what is new as a whole,
     one."""
     rows: list[Row] = []
@@ -146,7 +146,7 @@ def _differs(row: Row) -> dict[str, str]:
 
 
 def _differing(folded: Outline) -> list[Line]:
-    return _few(_telling(folded))
+    return _few(telling(folded))
 
 
 def _few(rows: list[Row] | tuple[Row, ...]) -> list[Line]:

@@ -19,7 +19,7 @@ from reconciler.core.plan import Plan
 from reconciler.core.resource import State
 from reconciler.render.outline import outline
 from reconciler.render.picture import Picture, picture
-from reconciler.render.status import status_json
+from reconciler.render.status import status_json, telling
 from reconciler.render.svg import STYLE, svg
 from reconciler.render.terminal import clean
 from reconciler.render.tree import tree
@@ -209,9 +209,11 @@ def _differences(served: Served) -> Iterator[str]:
 
 def _rows(plan: Plan, found: State, desired: State) -> Iterator[tuple[str, str, str]]:
     """(sign, what, note) of all that is not as the file says."""
-    for item in status_json(plan, found, desired)["differs"]:
-        yield item["sign"], item["text"], ", ".join(filter(None, [_SIGNS.get(item["sign"], ""), item["note"]]))
+    if plan.empty and not plan.pending and not plan.foreign:
+        return
     folded = outline(plan, (desired, found))
+    for row in telling(folded):
+        yield row.sign.value, row.noun, ", ".join(filter(None, [_SIGNS.get(row.sign.value, ""), row.note]))
     for sign, rows, what in (
         ("!", folded.conflicts, "in the way"),
         ("…", folded.waiting, ""),

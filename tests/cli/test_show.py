@@ -52,6 +52,7 @@ def test_the_file_alone_is_drawn_without_a_host(host: Host, form: str) -> None:
     for part in ("br-web", "db", "10.88.0.10/24", "8080/tcp"):
         assert part in answer.out
     assert host.state() == before
+    assert answer.out.index("web") < answer.out.rindex("db")
     assert "masquerade" in answer.out or form == "text"
 
 
