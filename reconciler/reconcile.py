@@ -6,20 +6,23 @@ Events, flags and files are none of its business. It knows a Kernel by two verbs
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NoReturn, Protocol, TypeVar
 
 from reconciler import host_rules
-from reconciler.core.messages import HOST, Failure, Outcome, Request, Scope, Snapshot
+from reconciler.core.messages import HOST, Failure, FlushConntrack, Outcome, Request, Scope, Snapshot
 from reconciler.core.plan import Action, Plan, Step, schedule
 from reconciler.core.planner import Policy
 from reconciler.core.planner import plan as make_plan
 from reconciler.core.resource import Key, State
-from reconciler.errors import ConflictError, ReconcileError, RefusedError, RolledBackError
-from reconciler.kinds import Chain, Sysctl, Veth, decode
+from reconciler.errors import ConflictError, PlatformError, ReconcileError, RefusedError, RolledBackError
+from reconciler.kinds import Chain, NetnsName, Sysctl, Veth, decode
 from reconciler.kinds.marks import tables
+
+T = TypeVar("T")
 
 ROUNDS = 3
 """How often apply and undo look again and mend, before they give up on reaching rest."""
@@ -91,36 +94,79 @@ def apply(
 
     `before` is the state that the plan rests on, to which everything is brought back if a step fails. Returns the number of
     requests sent. Raises ConflictError before anything is done, RolledBackError when a step failed and all is as before,
-    RefusedError when not even that could be reached.
+    RefusedError when not even that could be reached, or what was done cannot be looked at.
     """
     if first.conflicts:
         raise ConflictError("\n".join(map(str, first.conflicts)))
-    todo, sent, touched = first, 0, set[Key]()
+    todo, sent, touched, came, owed = first, 0, set[Key](), set[Key](), list[Request]()
     for _ in range(ROUNDS):
         outcome = perform(kernel, todo.steps, progress)
         sent += outcome.attempted
         # With a port its link, too: an uplink is set up.
         touched |= {key for step in todo.steps for key in (step.key, *step.subject.inside())}
-        if outcome.failures and not _gone_already(outcome.failures[0], todo.steps):
-            why = explain(outcome.failures[0], todo.steps)
-            _roll_back(kernel, before, first.owner, why, touched, made(todo.steps, outcome))
-        todo, _view = plan(kernel, desired, first.owner, policy)
+        came |= made(todo.steps, outcome)
+        why = explain(outcome.failures[0], todo.steps) if outcome.failures else ""
+        if why and not _may_pass(outcome.failures[0], todo.steps):
+            _roll_back(kernel, before, first.owner, why, touched, came)
+        owed += flushes_left(todo.steps, outcome)
+        todo = _plan_again(kernel, desired, first.owner, policy)
+        if todo.conflicts:
+            # What came in between stands where ours should be: nothing to mend, and nothing to call done.
+            why = why or "\n".join(map(str, todo.conflicts))
+            _roll_back(kernel, before, first.owner, why, touched, came)
+        if not todo.steps and owed:
+            refused = kernel.submit(owed).failures
+            if refused:
+                why = f"flows of ports that changed cannot be forgotten: {refused[0].message}"
+                _roll_back(kernel, before, first.owner, why, touched, came)
         if not todo.steps:
             return sent
     labels = ", ".join(step.subject.label for step in todo.steps[:5])
-    why = f"it does not come to rest, something keeps changing: {labels}"
-    _roll_back(kernel, before, first.owner, why, touched)
+    why = why or f"it does not come to rest, something keeps changing: {labels}"
+    _roll_back(kernel, before, first.owner, why, touched, came)
     raise AssertionError("unreachable")
 
 
+def _plan_again(kernel: Kernel, desired: State, owner: str, policy: Policy) -> Plan:
+    """The plan from what is there after something was done. Raises RefusedError, which says so, if that is not to be seen."""
+    try:
+        return _insist(lambda: plan(kernel, desired, owner, policy)[0])
+    except (RefusedError, PlatformError) as error:
+        raise RefusedError(
+            f"{error}\nThe plan was carried out as far as the kernel let it, but what came of it cannot be looked at, so it may be "
+            "half done: run it again"
+        ) from error
+
+
+def _insist(look: Callable[[], T]) -> T:
+    """What `look` returns. Once something was done, not to look is worse than to look again."""
+    for _ in range(ROUNDS - 1):
+        with contextlib.suppress(RefusedError, PlatformError):
+            return look()
+    return look()
+
+
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
+_PASSING = frozenset({errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ERESTART})
+"""Interrupted, an answer lost, another's transaction in between: whether it was done is to be looked at, and the next try may well do."""
 
 
-def _gone_already(failure: Failure, steps: Sequence[Step]) -> bool:
-    """Whether what was to be deleted has gone by itself in the meantime, as the pair of a container that ended. What is left to
-    do then is not a matter of undoing but of looking again."""
+def _may_pass(failure: Failure, steps: Sequence[Step]) -> bool:
+    """Whether what is left to do is not a matter of undoing but of looking again: the refusal is one that passes, or what was to
+    be deleted has gone by itself in the meantime, as the pair of a container that ended."""
+    if isinstance(failure.request, FlushConntrack):
+        return False  # no look shows which flows are still to be forgotten
     step = steps[schedule(steps).steps[failure.position]]
-    return step.action is Action.DELETE and failure.errno in _GONE
+    return failure.errno in _PASSING or (step.action is Action.DELETE and failure.errno in _GONE)
+
+
+def flushes_left(steps: Sequence[Step], outcome: Outcome) -> Sequence[Request]:
+    """What was to be forgotten of connection tracking behind a request that failed. If that one was done all the same, and only
+    its answer is missing, no later plan speaks of it."""
+    if not outcome.failures:
+        return ()
+    rest = schedule(steps).requests[outcome.failures[0].position :]
+    return [request for request in rest if isinstance(request, FlushConntrack)]
 
 
 def perform(kernel: Kernel, steps: Sequence[Step], progress: Progress | None = None) -> Outcome:
@@ -135,7 +181,7 @@ def perform(kernel: Kernel, steps: Sequence[Step], progress: Progress | None = N
 def made(steps: Sequence[Step], outcome: Outcome) -> frozenset[Key]:
     """The keys of what came to be, in part at least. If its mark was not among what was done, only we know that it is ours."""
     positions = schedule(steps).steps
-    done = (steps[positions[position]] for position in outcome.done)
+    done = (steps[positions[position]] for position in outcome.done | outcome.unknown)
     return frozenset(step.key for step in done if step.action is Action.CREATE)
 
 
@@ -150,16 +196,25 @@ def explain(failure: Failure, steps: Sequence[Step]) -> str:
 
 def _roll_back(
     kernel: Kernel, before: State, owner: str, why: str, touched: Set[Key], made: Set[Key] = frozenset()
-) -> None:
+) -> NoReturn:
     """Raises: RolledBackError if the state before is reached, RefusedError if it is not."""
     try:
-        left = undo(kernel, before, owner, touched, made)
+        left, refusal = _undo(kernel, before, owner, touched, made)
     except ReconcileError as error:
         raise RefusedError(f"{why}\nand undoing it failed, so it is half done: {error}") from error
     if left:
-        labels = "\n".join(f"  {step.action} {step.subject.label}" for step in left)
-        raise RefusedError(f"{why}\nand undoing it failed, so it is half done. Left to undo:\n{labels}")
+        raise RefusedError(f"{why}\nand undoing it failed, so it is half done{refusal}. {_half_done(left)}")
     raise RolledBackError(f"{why}\nWhat had been done was undone: the host is as it was before.")
+
+
+def _half_done(left: Sequence[Step]) -> str:
+    """What is not as it was, a line each."""
+    told = {Action.CREATE: "is not there any more", Action.UPDATE: "is changed", Action.DELETE: "is there and was not"}
+    lines = []
+    for step in left:
+        fields = ", ".join(f"{item.field} is {item.before}, was {item.after}" for item in step.differences)
+        lines.append(f"  {step.subject.label} {told[step.action]}" + (f": {fields}" if fields else ""))
+    return "Not as it was before:\n" + "\n".join(lines)
 
 
 def undo(
@@ -171,30 +226,39 @@ def undo(
     what is foreign only what we `touched` is brought back (None: all of it): the rest may have changed since by other hands.
     What we have `made` is ours, marked or not.
     """
+    return _undo(kernel, before, owner, touched, made)[0]
+
+
+def _undo(
+    kernel: Kernel, before: State, owner: str, touched: Set[Key] | None, made: Set[Key]
+) -> tuple[tuple[Step, ...], str]:
+    """What `undo` returns, and in brackets why the last of it was refused ("" if nothing was)."""
+    worth = {key: item for key, item in before.resources.items() if not isinstance(item, NetnsName)}
+    lost = {key: item for key, item in worth.items() if _cannot_be_made_again(item)}
     target = State(
         {
             key: item
-            for key, item in before.resources.items()
-            if (touched is None or key in touched or item.owner == owner) and not _cannot_be_made_again(item)
+            for key, item in worth.items()
+            if (touched is None or key in touched or item.owner == owner) and key not in lost
         }
     )
-    for _ in range(ROUNDS):
-        scope = scope_of(target, owner)
-        found = decode(kernel.observe(scope))
-        keep = {key for key, item in before.resources.items() if _cannot_be_made_again(item)}
+    scope, refusal = scope_of(target, owner), ""
+    for tries_left in reversed(range(ROUNDS + 1)):
+        found = decode(_insist(lambda: kernel.observe(scope)))
         seen = State(
             {
                 key: replace(item, owner=owner) if key in made and item.owner is None else item
                 for key, item in found.resources.items()
-                if key not in keep
+                if key not in lost
             }
         )
         back = make_plan(target, seen, owner, Policy(adopt=True))
         if not back.steps:
-            lost = (item for key, item in before.resources.items() if _cannot_be_made_again(item))
-            return tuple(Step(None, item) for item in lost if item.key not in found.resources)
-        perform(kernel, back.steps)
-    return back.steps
+            return tuple(Step(None, item) for key, item in lost.items() if key not in found.resources), ""
+        if tries_left:
+            outcome = perform(kernel, back.steps)
+            refusal = f" ({explain(outcome.failures[0], back.steps)})" if outcome.failures else refusal
+    return back.steps, refusal
 
 
 def _cannot_be_made_again(item: object) -> bool:

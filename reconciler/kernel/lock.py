@@ -60,8 +60,14 @@ class Lock:
     def acquire(self, timeout: float = 0.0) -> None:
         """Take the lock, waiting `timeout` seconds for it.
 
-        Raises LockedError, which names the process that has it.
+        Raises LockedError, which names the process that has it, and PlatformError where there can be no lock.
         """
+        try:
+            self._acquire(timeout)
+        except OSError as error:
+            raise PlatformError(f"the lock of {self._owner!r} cannot be taken: {error.strerror or error}") from error
+
+    def _acquire(self, timeout: float) -> None:
         path = self.path
         opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         deadline = time.monotonic() + timeout
@@ -70,8 +76,9 @@ class Lock:
                 if time.monotonic() >= deadline:
                     raise LockedError(f"{_holder(opened)} is at work on {self._owner!r} ({path}): wait for it to end")
                 time.sleep(_POLL)
-            os.ftruncate(opened, 0)
-            os.pwrite(opened, f"{os.getpid()}\n".encode(), 0)
+            with contextlib.suppress(OSError):  # who holds it is a comfort: on a full /run it holds as well
+                os.ftruncate(opened, 0)
+                os.pwrite(opened, f"{os.getpid()}\n".encode(), 0)
         except BaseException:
             os.close(opened)
             raise

@@ -35,6 +35,10 @@ _ERRNOS = {
         errno.ERESTART,
         errno.ENOMEM,
         errno.EMSGSIZE,
+        errno.EINTR,
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.ENODEV,
     )
 }
 
@@ -155,7 +159,11 @@ def _context() -> Any:
 
 
 def _objects(output: str) -> tuple[Mapping[str, Any], ...]:
-    return tuple(item for item in json.loads(output)["nftables"] if "metainfo" not in item)
+    """The objects of a listing. Raises PlatformError for one that is cut off."""
+    try:
+        return tuple(item for item in json.loads(output)["nftables"] if "metainfo" not in item)
+    except (ValueError, KeyError, TypeError) as error:
+        raise PlatformError(f"nftables' listing cannot be read ({error}): try again") from error
 
 
 def _command(requests: Sequence[Nft | NftElement]) -> tuple[str, list[int]]:
@@ -192,7 +200,8 @@ def _refusal(error: str, starts: Sequence[int]) -> NftRefusal:
 
 def _errno(error: str) -> int:
     first = error.partition("\n")[0]
-    return next((code for words, code in _ERRNOS.items() if words in first), 0)
+    # The words for ERESTART begin with those for EINTR.
+    return max(((len(words), code) for words, code in _ERRNOS.items() if words in first), default=(0, 0))[1]
 
 
 def _cannot_list(error: str) -> PlatformError:

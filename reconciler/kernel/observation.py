@@ -7,10 +7,11 @@ no more file descriptors than one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.messages import (
@@ -30,6 +31,9 @@ from reconciler.kernel.netlink import Socket
 
 _NETNSA_NSID, _NETNSA_FD = 1, 3  # linux/net_namespace.h
 _NOT_ASSIGNED = -1
+_TRIES = 3
+_PASSING = frozenset({errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EBUSY})
+"""Want of memory and the like: the next try may well do. It takes a socket of its own, since one whose dump broke off is left with it."""
 
 
 @dataclass(slots=True)
@@ -65,8 +69,8 @@ class _Look:
         )
 
 
-def observe(scope: Scope, namespaces: Namespaces, meter: Meter) -> dict[str, NamespaceRecord]:
-    """Every namespace of `scope`, and all named ones, under each name. Those that are gone are left out.
+def observe(scope: Scope, named: Sequence[str], namespaces: Namespaces, meter: Meter) -> dict[str, NamespaceRecord]:
+    """Every namespace of `scope`, and all `named` ones, under each name. Those that are gone are left out.
 
     Raises PlatformError when not allowed to look, RefusedError when the kernel will not show something in
     full.
@@ -75,7 +79,7 @@ def observe(scope: Scope, namespaces: Namespaces, meter: Meter) -> dict[str, Nam
     wanted: dict[str, list[str]] = {}
     for namespace, name in sorted(scope.sysctls):
         wanted.setdefault(namespace, []).append(name)
-    for name in dict.fromkeys((HOST, *sorted(scope.namespaces), *namespaces.names())):
+    for name in dict.fromkeys((HOST, *sorted(scope.namespaces), *named)):
         observer.look(name, wanted.get(name, ()))
     observer.pair()
     return observer.records()
@@ -93,20 +97,21 @@ class _Observer:
     def look(self, name: str, sysctls: list[str] | tuple[str, ...]) -> None:
         """Look into the namespace of that name, if there is one."""
         try:
-            opened = self._namespaces.open(name)
-        except FileNotFoundError:
-            return
-        try:
-            identity = self._namespaces.identity(opened)
-            with self._namespaces.entered(opened) if name else contextlib.nullcontext():
+            with contextlib.ExitStack() as stack:
+                try:
+                    opened = self._namespaces.open(name)
+                except FileNotFoundError:
+                    return
+                stack.callback(os.close, opened)
+                identity = self._namespaces.identity(opened)
+                if name:
+                    stack.enter_context(self._namespaces.entered(opened))
                 if identity not in self._looks:
                     self._looks[identity] = self._dump(name)
                 self._named[name] = (identity, sysctl.read(self._meter, sysctls))
         except OSError as error:
             where = f"the network namespace {name}" if name else "the host's network namespace"
             raise RefusedError(f"{where} cannot be looked at: {error.strerror or error}") from error
-        finally:
-            os.close(opened)
 
     def records(self) -> dict[str, NamespaceRecord]:
         """A record for every name."""
@@ -117,6 +122,15 @@ class _Observer:
         }
 
     def _dump(self, name: str) -> _Look:
+        for _ in range(_TRIES - 1):
+            try:
+                return self._dump_once(name)
+            except OSError as error:
+                if error.errno not in _PASSING:
+                    raise
+        return self._dump_once(name)
+
+    def _dump_once(self, name: str) -> _Look:
         with Socket(self._meter) as socket:
             links = {raw.index: raw for raw in map(decode.link, socket.dump(wire.RTM_GETLINK, decode.ALL_LINKS))}
             names = {index: raw.name for index, raw in links.items()}.get

@@ -9,6 +9,7 @@ from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.bridge_port import BridgePort
 from reconciler.kinds.hostlink import HostLink
 from reconciler.kinds.netns import Netns
+from reconciler.kinds.netns_name import NetnsName
 from reconciler.kinds.nftables import Chain, Element, Set, Table
 from reconciler.kinds.peer import Peer
 from reconciler.kinds.route import Route
@@ -25,6 +26,7 @@ __all__ = [
     "Element",
     "HostLink",
     "Netns",
+    "NetnsName",
     "Peer",
     "Route",
     "Set",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 KINDS: tuple[type[Resource], ...] = (
+    NetnsName,
     Netns,
     Bridge,
     Veth,
