@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import NoReturn, Protocol, TypeVar
 
@@ -17,10 +17,11 @@ from reconciler.core.messages import HOST, Failure, FlushConntrack, Outcome, Req
 from reconciler.core.plan import Action, Plan, Step, schedule
 from reconciler.core.planner import Policy
 from reconciler.core.planner import plan as make_plan
-from reconciler.core.resource import Key, State
+from reconciler.core.resource import Key, Resource, State
 from reconciler.errors import ConflictError, PlatformError, ReconcileError, RefusedError, RolledBackError
-from reconciler.kinds import Chain, NetnsName, Sysctl, Veth, decode
+from reconciler.kinds import Bridge, Chain, Netns, NetnsName, Sysctl, Veth, decode
 from reconciler.kinds.marks import tables
+from reconciler.kinds.sysctl import route_localnet
 
 T = TypeVar("T")
 
@@ -98,7 +99,9 @@ def apply(
     """
     if first.conflicts:
         raise ConflictError("\n".join(map(str, first.conflicts)))
-    todo, sent, touched, came, owed = first, 0, set[Key](), set[Key](), list[Request]()
+    settings = _settings_that_go(kernel, first)
+    before = replace(before, resources={**settings, **before.resources})
+    todo, sent, touched, came, owed = first, 0, set(settings), set[Key](), list[Request]()
     for _ in range(ROUNDS):
         outcome = perform(kernel, todo.steps, progress)
         sent += outcome.attempted
@@ -125,6 +128,16 @@ def apply(
     why = why or f"it does not come to rest, something keeps changing: {labels}"
     _roll_back(kernel, before, first.owner, why, touched, came)
     raise AssertionError("unreachable")
+
+
+def _settings_that_go(kernel: Kernel, plan: Plan) -> Mapping[Key, Resource]:
+    """What we set on bridges that the plan deletes. It goes with them, so a bridge that an undo makes again is to have it again."""
+    going = (step.subject for step in plan.steps if step.action is Action.DELETE)
+    names = frozenset((HOST, route_localnet(item.name)) for item in going if isinstance(item, Bridge))
+    if not names:
+        return {}
+    found = decode(kernel.observe(Scope(sysctls=names))).resources
+    return {key: item for key, item in found.items() if isinstance(item, Sysctl)}
 
 
 def _plan_again(kernel: Kernel, desired: State, owner: str, policy: Policy) -> Plan:
@@ -199,12 +212,19 @@ def _roll_back(
 ) -> NoReturn:
     """Raises: RolledBackError if the state before is reached, RefusedError if it is not."""
     try:
-        left, refusal = _undo(kernel, before, owner, touched, made)
+        undone = _undo(kernel, before, owner, touched, made)
     except ReconcileError as error:
         raise RefusedError(f"{why}\nand undoing it failed, so it is half done: {error}") from error
-    if left:
-        raise RefusedError(f"{why}\nand undoing it failed, so it is half done{refusal}. {_half_done(left)}")
-    raise RolledBackError(f"{why}\nWhat had been done was undone: the host is as it was before.")
+    if undone.left:
+        refusal = f" ({undone.refusal})" if undone.refusal else ""
+        raise RefusedError(f"{why}\nand undoing it failed, so it is half done{refusal}. {_half_done(undone.left)}")
+    said = f"{why}\nWhat had been done was undone: the host is as it was before."
+    if undone.anew:
+        said += (
+            f"\nMade anew: the network namespace {', '.join(undone.anew)}. Settings (sysctls) inside that the file does not name are "
+            "the kernel's own there, and processes that were inside are still in the old one."
+        )
+    raise RolledBackError(said)
 
 
 def _half_done(left: Sequence[Step]) -> str:
@@ -226,13 +246,20 @@ def undo(
     what is foreign only what we `touched` is brought back (None: all of it): the rest may have changed since by other hands.
     What we have `made` is ours, marked or not.
     """
-    return _undo(kernel, before, owner, touched, made)[0]
+    return _undo(kernel, before, owner, touched, made).left
 
 
-def _undo(
-    kernel: Kernel, before: State, owner: str, touched: Set[Key] | None, made: Set[Key]
-) -> tuple[tuple[Step, ...], str]:
-    """What `undo` returns, and in brackets why the last of it was refused ("" if nothing was)."""
+@dataclass(frozen=True, slots=True)
+class _Undone:
+    """What came of an undo: the steps that could not be done, why the last of them was refused, namespaces that had to be made anew."""
+
+    left: tuple[Step, ...]
+    refusal: str
+    anew: tuple[str, ...]
+
+
+def _undo(kernel: Kernel, before: State, owner: str, touched: Set[Key] | None, made: Set[Key]) -> _Undone:
+    """Does what `undo` says."""
     worth = {key: item for key, item in before.resources.items() if not isinstance(item, NetnsName)}
     lost = {key: item for key, item in worth.items() if _cannot_be_made_again(item)}
     target = State(
@@ -242,7 +269,7 @@ def _undo(
             if (touched is None or key in touched or item.owner == owner) and key not in lost
         }
     )
-    scope, refusal = scope_of(target, owner), ""
+    scope, refusal, anew = scope_of(target, owner), "", dict[str, None]()
     for tries_left in reversed(range(ROUNDS + 1)):
         found = decode(_insist(lambda: kernel.observe(scope)))
         seen = State(
@@ -254,11 +281,17 @@ def _undo(
         )
         back = make_plan(target, seen, owner, Policy(adopt=True))
         if not back.steps:
-            return tuple(Step(None, item) for key, item in lost.items() if key not in found.resources), ""
+            gone = tuple(Step(None, item) for key, item in lost.items() if key not in found.resources)
+            return _Undone(gone, "", tuple(anew))
         if tries_left:
             outcome = perform(kernel, back.steps)
-            refusal = f" ({explain(outcome.failures[0], back.steps)})" if outcome.failures else refusal
-    return back.steps, refusal
+            refusal = explain(outcome.failures[0], back.steps) if outcome.failures else refusal
+            anew |= {step.subject.key.name: None for step in back.steps if _makes_namespace(step)}
+    return _Undone(back.steps, refusal, tuple(anew))
+
+
+def _makes_namespace(step: Step) -> bool:
+    return step.action is Action.CREATE and isinstance(step.subject, Netns)
 
 
 def _cannot_be_made_again(item: object) -> bool:

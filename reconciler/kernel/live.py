@@ -37,7 +37,7 @@ from reconciler.errors import PlatformError, RefusedError
 from reconciler.kernel import conntrack, decode, observation, removal, sysctl, tap, wire
 from reconciler.kernel.meter import Meter
 from reconciler.kernel.namespaces import Namespaces
-from reconciler.kernel.netlink import Answer, NetlinkError, Socket
+from reconciler.kernel.netlink import Answer, InterruptedDumpError, NetlinkError, Socket
 from reconciler.kernel.nftables import Nftables, generation
 
 _SOCKETS = 16
@@ -155,7 +155,7 @@ class _Submission:
             self._dispatch(first, self._requests[first])
         except OSError as error:
             self._fail(first, error.errno or errno.EIO, _words(error))
-        except PlatformError as error:
+        except (PlatformError, InterruptedDumpError) as error:
             self._fail(first, 0, str(error))
         return True
 

@@ -12,6 +12,7 @@ import fcntl
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from reconciler.errors import LockedError, PlatformError
@@ -21,18 +22,23 @@ _POLL = 0.1
 
 def directory() -> Path:
     """Where locks are: /run/reconciler, or where the user may write."""
-    candidates = [Path("/run/reconciler")]
-    if os.environ.get("XDG_RUNTIME_DIR"):
-        candidates.append(Path(os.environ["XDG_RUNTIME_DIR"]) / "reconciler")
-    candidates.append(Path(tempfile.gettempdir()) / f"reconciler-{os.getuid()}")
-    for candidate in candidates:
+    tried = []
+    for candidate in _candidates():
+        tried.append(str(candidate))
         with contextlib.suppress(OSError):
-            candidate.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.makedirs(candidate, mode=0o700, exist_ok=True)
             status = candidate.lstat()
             if status.st_uid == os.getuid() and not status.st_mode & 0o022 and os.access(candidate, os.W_OK):
                 return candidate
-    places = ", ".join(map(str, candidates))
-    raise PlatformError(f"no place for a lock file: none of {places} can be written")
+    raise PlatformError(f"no place for a lock file: none of {', '.join(tried)} can be written")
+
+
+def _candidates() -> Iterator[Path]:
+    """The places for locks, the best first; tempfile makes a file to find its own, so it is asked only at the end."""
+    yield Path("/run/reconciler")
+    if os.environ.get("XDG_RUNTIME_DIR"):
+        yield Path(os.environ["XDG_RUNTIME_DIR"]) / "reconciler"
+    yield Path(tempfile.gettempdir()) / f"reconciler-{os.getuid()}"
 
 
 class Lock:

@@ -7,7 +7,7 @@ from tests.faults.seam import Fault
 
 HALF_DONE = "half done"
 AS_BEFORE = "the host is as it was before"
-OPENING = frozenset({"open (making)", "ftruncate", "pwrite"})
+OPENING = frozenset({"makedirs", "open (making)", "ftruncate", "pwrite"})
 """What a run makes before it touches anything: the file of its lock."""
 
 
