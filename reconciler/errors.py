@@ -10,6 +10,7 @@ ReconcileError                1  anything below, and nothing else is ever raised
 ├── LockedError               6  another run is at work
 ├── RolledBackError           7  a step failed, and the host is as it was before
 ├── RefusedError              1  the kernel refused, and (said in the message) what stays behind
+├── StrandedError             1  there is no way back from a container's namespace, so nothing more is done
 └── PlatformError             1  the system lacks something: a library, a permission, a kernel feature
 """
 
@@ -96,6 +97,11 @@ class RolledBackError(ReconcileError):
 
 class RefusedError(ReconcileError):
     """The kernel refused something, and what was done stays as the message says."""
+
+
+class StrandedError(ReconcileError):
+    """The calling thread could not leave a container's network namespace. Whatever came next would be done to the container, so nothing
+    may: not even an undo."""
 
 
 class PlatformError(ReconcileError):

@@ -19,6 +19,7 @@ from reconciler.kinds import Address, Bridge, BridgePort, Element, Netns, Peer, 
 from reconciler.kinds.marks import table_name
 from reconciler.kinds.nftables import skeleton
 from reconciler.kinds.route import canonical_metric
+from reconciler.kinds.sysctl import route_localnet
 from reconciler.manifest.document import Attach, Container, Docker, Document, Mode, Pid, Podman, Port
 from reconciler.manifest.document import Bridge as BridgeNode
 from reconciler.manifest.document import Tap as TapAttach
@@ -142,9 +143,8 @@ def guard_bridge(work: _Lowering, bridge: BridgeNode) -> None:
     within = "accept" if bridge.icc else "goto only_published"
     work.element(origin, "within", name, name, data=(within,), comment=name)
     if bridge.gateway(4):
-        link = name.replace(".", "/")
-        # On this bridge alone: it lets 127.0.0.1, translated, out to a container, and the answer back in.
-        work.add(origin, Sysctl(namespace=HOST, name=f"net.ipv4.conf.{link}.route_localnet", value="1"))
+        # On this bridge alone, and nowhere else.
+        work.add(origin, Sysctl(namespace=HOST, name=route_localnet(name), value="1"))
     for address in bridge.addresses:
         network, version = address.network, address.version
         work.element(origin, f"inside{version}", network, comment=name)

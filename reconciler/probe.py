@@ -149,7 +149,7 @@ class Bench:
         that all namespaces of the machine share (addrconf_dad_work). Only since Linux 6.14 there is an event for it.
         """
         deadline = time.monotonic() + SETTLING
-        for namespace in (HOST, *self._namespaces.names()):
+        for namespace in (HOST, *self._namespaces.listed().names):
             with self._namespaces.inside(namespace):
                 while not _can_be_found() and time.monotonic() < deadline:
                     time.sleep(_POLL)

@@ -6,20 +6,24 @@ Events, flags and files are none of its business. It knows a Kernel by two verbs
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NoReturn, Protocol, TypeVar
 
 from reconciler import bounds, host_rules
-from reconciler.core.messages import HOST, Failure, Outcome, Request, Scope, Snapshot, by_process
+from reconciler.core.messages import HOST, Failure, FlushConntrack, Outcome, Request, Scope, Snapshot, by_process
 from reconciler.core.plan import Action, Plan, Step, schedule
 from reconciler.core.planner import Policy
 from reconciler.core.planner import plan as make_plan
 from reconciler.core.resource import Key, Resource, State
-from reconciler.errors import ConflictError, ReconcileError, RefusedError, RolledBackError
-from reconciler.kinds import Chain, Sysctl, Veth, decode
+from reconciler.errors import ConflictError, PlatformError, ReconcileError, RefusedError, RolledBackError
+from reconciler.kinds import Bridge, Chain, Netns, NetnsName, Sysctl, Veth, decode
 from reconciler.kinds.marks import tables
+from reconciler.kinds.sysctl import route_localnet
+
+T = TypeVar("T")
 
 ROUNDS = 3
 """How often apply and undo look again and mend, before they give up on reaching rest."""
@@ -93,40 +97,88 @@ def apply(
 
     `before` is the state that the plan rests on, to which everything is brought back if a step fails. Returns the number of
     requests sent. Raises ConflictError before anything is done, RolledBackError when a step failed and all is as before,
-    RefusedError when not even that could be reached.
+    RefusedError when not even that could be reached, or what was done cannot be looked at.
     """
     if first.conflicts:
         raise ConflictError("\n".join(map(str, first.conflicts)))
-    todo, sent, touched = first, 0, set[Key]()
-    why = ""
+    settings = _settings_that_go(kernel, first)
+    before = replace(before, resources={**settings, **before.resources})
+    todo, sent, touched, came, owed = first, 0, set(settings), set[Key](), list[Request]()
     for _ in range(ROUNDS):
         outcome = perform(kernel, todo.steps, progress)
         sent += outcome.attempted
         # With a port its link, too: an uplink is set up.
         touched |= {key for step in todo.steps for key in (step.key, *step.subject.inside())}
+        came |= made(todo.steps, outcome)
         why = explain(outcome.failures[0], todo.steps) if outcome.failures else ""
-        if outcome.failures and not _overtaken(outcome.failures[0], todo.steps, desired):
-            _roll_back(kernel, before, first.owner, why, touched, made(todo.steps, outcome))
-        todo, _view = plan(kernel, desired, first.owner, policy)
+        if why and not _may_pass(outcome.failures[0], todo.steps, desired):
+            _roll_back(kernel, before, first.owner, why, touched, came)
+        owed += flushes_left(todo.steps, outcome)
+        todo = _plan_again(kernel, desired, first.owner, policy)
+        if todo.conflicts:
+            # What came in between stands where ours should be: nothing to mend, and nothing to call done.
+            why = why or "\n".join(map(str, todo.conflicts))
+            _roll_back(kernel, before, first.owner, why, touched, came)
+        if not todo.steps and owed:
+            refused = kernel.submit(owed).failures
+            if refused:
+                why = f"flows of ports that changed cannot be forgotten: {refused[0].message}"
+                _roll_back(kernel, before, first.owner, why, touched, came)
         if not todo.steps:
             return sent
     labels = ", ".join(step.subject.label for step in todo.steps[:5])
     restless = f"it does not come to rest, something keeps changing: {labels}"
-    _roll_back(kernel, before, first.owner, f"{restless}\n{why}" if why else restless, touched)
+    why = f"{restless}\n{why}" if why else restless
+    _roll_back(kernel, before, first.owner, why, touched, came)
     raise AssertionError("unreachable")
 
 
+def _settings_that_go(kernel: Kernel, plan: Plan) -> Mapping[Key, Resource]:
+    """What we set on bridges that the plan deletes. It goes with them, so a bridge that an undo makes again is to have it again."""
+    going = (step.subject for step in plan.steps if step.action is Action.DELETE)
+    names = frozenset((HOST, route_localnet(item.name)) for item in going if isinstance(item, Bridge))
+    if not names:
+        return {}
+    found = decode(kernel.observe(Scope(sysctls=names))).resources
+    return {key: item for key, item in found.items() if isinstance(item, Sysctl)}
+
+
+def _plan_again(kernel: Kernel, desired: State, owner: str, policy: Policy) -> Plan:
+    """The plan from what is there after something was done. Raises RefusedError, which says so, if that is not to be seen."""
+    try:
+        return _insist(lambda: plan(kernel, desired, owner, policy)[0])
+    except (RefusedError, PlatformError) as error:
+        raise RefusedError(
+            f"{error}\nThe plan was carried out as far as the kernel let it, but what came of it cannot be looked at, so it may be "
+            "half done: run it again"
+        ) from error
+
+
+def _insist(look: Callable[[], T]) -> T:
+    """What `look` returns. Once something was done, not to look is worse than to look again."""
+    for _ in range(ROUNDS - 1):
+        with contextlib.suppress(RefusedError, PlatformError):
+            return look()
+    return look()
+
+
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
+_PASSING = frozenset({errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ERESTART})
+"""Interrupted, an answer lost, another's transaction in between: whether it was done is to be looked at, and the next try may well do."""
 
 
-def _overtaken(failure: Failure, steps: Sequence[Step], desired: State) -> bool:
-    """Whether others were quicker: what was to be deleted has gone by itself, as the pair of a container that ended; or what was to be
-    made or changed has gone with a container, which ended or was started again since we looked. What is left to do then is not a
-    matter of undoing but of looking again."""
+def _may_pass(failure: Failure, steps: Sequence[Step], desired: State) -> bool:
+    """Whether what is left to do is not a matter of undoing but of looking again.
+
+    The refusal is one that passes; or others were quicker: what was to be deleted has gone by itself, as the pair of a container
+    that ended, or what was to be made or changed has gone with a container, which ended or was started again since we looked.
+    """
+    if isinstance(failure.request, FlushConntrack):
+        return False  # no look shows which flows are still to be forgotten
     step = steps[schedule(steps).steps[failure.position]]
-    if failure.errno not in _GONE:
-        return False
-    return step.action is Action.DELETE or _rests_on_process(step.subject, desired)
+    if failure.errno in _PASSING:
+        return True
+    return failure.errno in _GONE and (step.action is Action.DELETE or _rests_on_process(step.subject, desired))
 
 
 def _rests_on_process(resource: Resource, desired: State) -> bool:
@@ -143,6 +195,15 @@ def _rests_on_process(resource: Resource, desired: State) -> bool:
     return False
 
 
+def flushes_left(steps: Sequence[Step], outcome: Outcome) -> Sequence[Request]:
+    """What was to be forgotten of connection tracking behind a request that failed. If that one was done all the same, and only
+    its answer is missing, no later plan speaks of it."""
+    if not outcome.failures:
+        return ()
+    rest = schedule(steps).requests[outcome.failures[0].position :]
+    return [request for request in rest if isinstance(request, FlushConntrack)]
+
+
 def perform(kernel: Kernel, steps: Sequence[Step], progress: Progress | None = None) -> Outcome:
     """Sends what `steps` say. The positions in the Outcome are those of `schedule(steps).requests`."""
     requests = schedule(steps).requests
@@ -155,7 +216,7 @@ def perform(kernel: Kernel, steps: Sequence[Step], progress: Progress | None = N
 def made(steps: Sequence[Step], outcome: Outcome) -> frozenset[Key]:
     """The keys of what came to be, in part at least. If its mark was not among what was done, only we know that it is ours."""
     positions = schedule(steps).steps
-    done = (steps[positions[position]] for position in outcome.done)
+    done = (steps[positions[position]] for position in outcome.done | outcome.unknown)
     return frozenset(step.key for step in done if step.action is Action.CREATE)
 
 
@@ -170,16 +231,32 @@ def explain(failure: Failure, steps: Sequence[Step]) -> str:
 
 def _roll_back(
     kernel: Kernel, before: State, owner: str, why: str, touched: Set[Key], made: Set[Key] = frozenset()
-) -> None:
+) -> NoReturn:
     """Raises: RolledBackError if the state before is reached, RefusedError if it is not."""
     try:
-        left = undo(kernel, before, owner, touched, made)
+        undone = _undo(kernel, before, owner, touched, made)
     except ReconcileError as error:
         raise RefusedError(f"{why}\nand undoing it failed, so it is half done: {error}") from error
-    if left:
-        labels = "\n".join(f"  {step.action} {step.subject.label}" for step in left)
-        raise RefusedError(f"{why}\nand undoing it failed, so it is half done. Left to undo:\n{labels}")
-    raise RolledBackError(f"{why}\nWhat had been done was undone: the host is as it was before.")
+    if undone.left:
+        refusal = f" ({undone.refusal})" if undone.refusal else ""
+        raise RefusedError(f"{why}\nand undoing it failed, so it is half done{refusal}. {_half_done(undone.left)}")
+    said = f"{why}\nWhat had been done was undone: the host is as it was before."
+    if undone.anew:
+        said += (
+            f"\nMade anew: the network namespace {', '.join(undone.anew)}. Settings (sysctls) inside that the file does not name are "
+            "the kernel's own there, and processes that were inside are still in the old one."
+        )
+    raise RolledBackError(said)
+
+
+def _half_done(left: Sequence[Step]) -> str:
+    """What is not as it was, a line each."""
+    told = {Action.CREATE: "is not there any more", Action.UPDATE: "is changed", Action.DELETE: "is there and was not"}
+    lines = []
+    for step in left:
+        fields = ", ".join(f"{item.field} is {item.before}, was {item.after}" for item in step.differences)
+        lines.append(f"  {step.subject.label} {told[step.action]}" + (f": {fields}" if fields else ""))
+    return "Not as it was before:\n" + "\n".join(lines)
 
 
 def undo(
@@ -191,13 +268,26 @@ def undo(
     what is foreign only what we `touched` is brought back (None: all of it): the rest may have changed since by other hands.
     What we have `made` is ours, marked or not.
     """
-    concerned = {
-        key: item for key, item in before.resources.items() if touched is None or key in touched or item.owner == owner
-    }
+    return _undo(kernel, before, owner, touched, made).left
+
+
+@dataclass(frozen=True, slots=True)
+class _Undone:
+    """What came of an undo: the steps that could not be done, why the last of them was refused, namespaces that had to be made anew."""
+
+    left: tuple[Step, ...]
+    refusal: str
+    anew: tuple[str, ...]
+
+
+def _undo(kernel: Kernel, before: State, owner: str, touched: Set[Key] | None, made: Set[Key]) -> _Undone:
+    """Does what `undo` says."""
+    worth = {key: item for key, item in before.resources.items() if not isinstance(item, NetnsName)}
+    concerned = {key: item for key, item in worth.items() if touched is None or key in touched or item.owner == owner}
     as_it_is = {key for key, item in concerned.items() if cannot_be_made_again(item)}
-    scope = scope_of(State(concerned), owner)
-    for _ in range(ROUNDS):
-        found = decode(kernel.observe(scope))
+    scope, refusal, anew = scope_of(State(concerned), owner), "", dict[str, None]()
+    for tries_left in reversed(range(ROUNDS + 1)):
+        found = decode(_insist(lambda: kernel.observe(scope)))
         seen = {
             key: replace(item, owner=owner) if key in made and item.owner is None else item
             for key, item in found.resources.items()
@@ -207,10 +297,18 @@ def undo(
         target |= {key: seen[key] for key in as_it_is if key in seen}
         back = make_plan(State(target), replace(found, resources=seen), owner, Policy(adopt=True))
         if not back.steps:
-            lost = (item for key, item in before.resources.items() if cannot_be_made_again(item))
-            return tuple(Step(None, item) for item in lost if item.key not in found.resources)
-        perform(kernel, back.steps)
-    return back.steps
+            lost = (item for item in worth.values() if cannot_be_made_again(item))
+            gone = tuple(Step(None, item) for item in lost if item.key not in found.resources)
+            return _Undone(gone, "", tuple(anew))
+        if tries_left:
+            outcome = perform(kernel, back.steps)
+            refusal = explain(outcome.failures[0], back.steps) if outcome.failures else refusal
+            anew |= {step.subject.key.name: None for step in back.steps if _makes_namespace(step)}
+    return _Undone(back.steps, refusal, tuple(anew))
+
+
+def _makes_namespace(step: Step) -> bool:
+    return step.action is Action.CREATE and isinstance(step.subject, Netns)
 
 
 def cannot_be_made_again(item: object) -> bool:

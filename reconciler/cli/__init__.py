@@ -7,6 +7,7 @@ function of the arguments: then all capabilities are given up before it begins.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -42,12 +43,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(error)
         return error.exit_code
     except KeyboardInterrupt:
-        print("reconcile: interrupted", file=sys.stderr)
+        print("reconcile: interrupted (what had been done stays, and the next run finishes it)", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # A full disk behind standard output, no file descriptor left: the system's fault, and not worth a traceback.
+        where = f": {error.filename}" if error.filename else ""
+        return _fail_quietly(f"{error.strerror or error}{where}")
     finally:
         if getattr(arguments, "timings", False):
             sys.stderr.write(timings.report())
@@ -67,6 +72,15 @@ def _run(arguments: argparse.Namespace) -> int:
     except ManifestError as error:
         output.show_problems(error.problems, arguments)
         raise
+
+
+def _fail_quietly(message: str) -> int:
+    """Says on standard error, if that can be, why it ends; what is left for standard output is given up."""
+    with contextlib.suppress(OSError):
+        print(f"reconcile: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _complain(error: Exception) -> None:

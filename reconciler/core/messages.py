@@ -188,6 +188,8 @@ class Outcome:
     done: frozenset[int]
     attempted: int
     failures: tuple[Failure, ...] = ()
+    unknown: frozenset[int] = frozenset()
+    """Of those that failed, the positions of which only the answer is missing: they may well be done."""
 
 
 # --- snapshots -------------------------------------------------------------------------------------------------------
@@ -296,6 +298,8 @@ class Snapshot:
     forward_chains: tuple[ForwardChain, ...] = ()
     """All there are, ours too; only looked for when a table is asked for."""
     absent: Mapping[str, Absence] = field(default_factory=dict)
+    leftovers: Mapping[str, str] = field(default_factory=dict)
+    """Names of namespaces behind which there is none, with the mark that their file holds: a run that was killed left them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 
 from reconciler.core.messages import Index, NamespaceFd, Netlink
+from reconciler.kernel import wire
 from reconciler.kernel.encode import encode, link_names
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink import BATCH, BATCH_BYTES, Answer, Message, Socket
@@ -39,25 +40,35 @@ class Batch:
             os.close(opened)
         self._opened.clear()
 
-    def fill(self, requests: Iterable[Netlink]) -> OSError | None:
+    def fill(self, requests: Iterable[Netlink], *, quiet: bool = False) -> OSError | None:
         """Add requests until one does not fit any more.
 
+        Those that are `quiet` are answered only if they fail, so that there is room for hundreds: one that is not is to come behind.
         Returns why one cannot be sent at all, if that is why it ended.
         """
         for request in requests:
-            full = len(self._messages) >= BATCH or self._size >= BATCH_BYTES
+            full = (not quiet and len(self._messages) >= BATCH) or self._size >= BATCH_BYTES
             if full and not request.goes_on:
                 return None
             try:
-                message = encode(request, self._resolve)
+                self.add(request, quiet=quiet)
             except _NotYet:
                 return None
             except OSError as error:
                 return error
-            self._messages.append(message)
-            self._size += len(message.body) + 16
-            self._touched.update(_renamed(request))
         return None
+
+    def add(self, request: Netlink, *, quiet: bool = False) -> None:
+        """Add one, full or not. Raises OSError if it cannot be sent at all."""
+        message = encode(request, self._resolve)
+        if quiet:
+            message = message._replace(flags=message.flags & ~wire.NLM_F_ACK)
+        self._messages.append(message)
+        self._size += len(message.body) + 16
+        self._touched.update(_renamed(request))
+
+    def __len__(self) -> int:
+        return len(self._messages)
 
     def send(self) -> list[Answer]:
         """Send what was gathered. Returns the kernel's answer to each."""

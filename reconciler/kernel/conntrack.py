@@ -33,6 +33,8 @@ _PROTOCOLS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132, "udplite": 136}
 _AF = {4: 2, 6: 10}
 _ABSENT = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.ENOENT)
 _PORT = struct.Struct(">H")
+_TRIES = 3
+_PASSING = frozenset({errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EBUSY})
 
 
 def _name(kind: int) -> str:
@@ -88,11 +90,13 @@ def flush(meter: Meter, requests: Sequence[FlushConntrack], local: Callable[[IPA
     """
     wanted = Wanted(requests, local)
     try:
-        with Socket(meter, NETFILTER) as socket:
-            for version in sorted({request.version for request in requests}):
-                doomed = list(_doomed(socket, version, wanted))
-                for first in range(0, len(doomed), BATCH):
-                    _delete(socket, doomed[first : first + BATCH])
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                _flush(meter, requests, wanted)
+                break
+            except OSError as error:
+                if error.errno not in _PASSING or not tries_left:
+                    raise
     except NetlinkError as error:
         if error.errno == errno.EPERM:
             raise PlatformError("connection tracking cannot be read: it needs CAP_NET_ADMIN") from error
@@ -101,6 +105,14 @@ def flush(meter: Meter, requests: Sequence[FlushConntrack], local: Callable[[IPA
     except OSError as error:
         if error.errno not in _ABSENT:
             raise
+
+
+def _flush(meter: Meter, requests: Sequence[FlushConntrack], wanted: Wanted) -> None:
+    with Socket(meter, NETFILTER) as socket:
+        for version in sorted({request.version for request in requests}):
+            doomed = list(_doomed(socket, version, wanted))
+            for first in range(0, len(doomed), BATCH):
+                _delete(socket, doomed[first : first + BATCH])
 
 
 def _doomed(socket: Socket, version: int, wanted: Wanted) -> Iterator[Message]:

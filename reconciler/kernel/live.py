@@ -38,7 +38,7 @@ from reconciler.errors import PlatformError, RefusedError
 from reconciler.kernel import conntrack, decode, elements, observation, removal, ruleset, sysctl, tap, wire
 from reconciler.kernel.meter import Meter
 from reconciler.kernel.namespaces import Containers, Namespaces
-from reconciler.kernel.netlink import NetlinkError, Socket
+from reconciler.kernel.netlink import Answer, InterruptedDumpError, NetlinkError, Socket
 from reconciler.kernel.nftables import Nftables
 
 if TYPE_CHECKING:
@@ -96,15 +96,21 @@ class LiveKernel:
         Raises PlatformError when it may not look, RefusedError rather than answer in part.
         """
         absent = self._namespaces.find(scope.namespaces if scope.part is None else scope.part.namespaces)
-        namespaces = observation.observe(scope, self._namespaces, self._meter)
         if scope.part is not None:
+            namespaces = observation.observe(scope, (), self._namespaces, self._meter)
             return Snapshot(namespaces, self._elements(scope.part), self._address_protocols, absent=absent)
+        try:
+            listing = self._namespaces.listed()
+        except OSError as error:
+            raise RefusedError(f"the network namespaces cannot be listed: {error.strerror or error}") from error
+        namespaces = observation.observe(scope, listing.names, self._namespaces, self._meter)
         return Snapshot(
             namespaces,
             ruleset.tables(self._meter, sorted(scope.tables)) if scope.tables else {},
             self._address_protocols,
             ruleset.forward_chains(self._meter) if scope.tables else (),
             absent,
+            listing.leftovers,
         )
 
     def _elements(self, part: Part) -> dict[str, tuple[Mapping[str, Any], ...]]:
@@ -167,6 +173,7 @@ class _Submission:
         self._requests = requests
         self._sockets: OrderedDict[str, Socket] = OrderedDict()
         self._done: set[int] = set()
+        self._unknown: set[int] = set()
         self._failure: Failure | None = None
         self.attempted = 0
 
@@ -176,7 +183,7 @@ class _Submission:
 
     def outcome(self) -> Outcome:
         failures = () if self._failure is None else (self._failure,)
-        return Outcome(frozenset(self._done), self.attempted, failures)
+        return Outcome(frozenset(self._done), self.attempted, failures, frozenset(self._unknown))
 
     def step(self) -> bool:
         """Do the next run of requests that travel together. Returns False when there is no more to do."""
@@ -187,7 +194,7 @@ class _Submission:
             self._dispatch(first, self._requests[first])
         except OSError as error:
             self._fail(first, error.errno or errno.EIO, _words(error))
-        except PlatformError as error:
+        except (PlatformError, InterruptedDumpError) as error:
             self._fail(first, 0, str(error))
         return True
 
@@ -226,7 +233,7 @@ class _Submission:
             with Socket(self._meter) as socket:
                 alias = wire.attribute(_IFLA_IFALIAS, request.alias.encode())
                 tap.set_link(socket, _LOOPBACK, alias, up=True)
-            self._namespaces.name_current(request.name)
+            self._namespaces.name_current(request.name, request.alias)
 
     # --- rtnetlink ---
 
@@ -244,44 +251,47 @@ class _Submission:
         with Batch(self._socket(namespace), self._namespaces) as batch:
             error = batch.fill(cast("Iterator[Netlink]", run))
             answers = batch.send()
+        self._take(first, answers, error)
+
+    def _remove_links(self, first: int, doomed: Sequence[Netlink]) -> None:
+        """Delete as many links as one datagram takes, by one message behind those that mark them; none if one is not there."""
+        from reconciler.kernel.batch import Batch
+
+        namespace, group = doomed[0].namespace, removal.fresh_group()
+        with Batch(self._socket(namespace), self._namespaces) as batch:
+            error = batch.fill(removal.marks(doomed, group), quiet=True)
+            if error is not None:
+                self._fail(first + len(batch), error.errno or errno.EIO, _words(error))
+                return
+            batch.add(removal.sentence(namespace, group))
+            *marked, executed = batch.send()
+        if executed.errno:
+            self._set_free(namespace, doomed[: len(marked)])
+        self._take(first, [answer if answer.errno else executed for answer in marked], None)
+
+    def _set_free(self, namespace: str, spared: Sequence[Netlink]) -> None:
+        """Take links that were not deleted out of the group that was to be."""
+        from reconciler.kernel.batch import Batch
+
+        *quiet, last = removal.marks(spared, removal.NO_GROUP)
+        with Batch(self._socket(namespace), self._namespaces) as batch:
+            batch.fill(quiet, quiet=True)
+            batch.fill([last])
+            batch.send()
+
+    def _take(self, first: int, answers: Sequence[Answer], error: OSError | None) -> None:
+        """Notes what was answered from the request `first` on, and why (`error`) the one behind could not be sent."""
         for offset, answer in enumerate(answers):
             if answer.errno == 0:
                 self._done.add(first + offset)
-            elif self._failure is None:
+                continue
+            if answer.lost:
+                self._unknown.add(first + offset)
+            if self._failure is None:
                 self._fail(first + offset, answer.errno, answer.message)
         self.attempted = first + len(answers)
         if error is not None and self._failure is None:
             self._fail(self.attempted, error.errno or errno.EIO, _words(error))
-
-    def _remove_links(self, first: int, doomed: Sequence[Netlink]) -> None:
-        """Delete many links by one message. Until that is sent, nothing is lost: a refusal before it leaves all as it was."""
-        namespace = doomed[0].namespace
-        group = removal.fresh_group()
-        marked, refusal = self._all(namespace, removal.marks(doomed, group))
-        if refusal is None:
-            _, refusal = self._all(namespace, [removal.sentence(namespace, group)])
-        else:
-            self._all(namespace, removal.marks(doomed[:marked], removal.NO_GROUP))
-        if refusal is None:
-            self._succeed(first, first + len(doomed))
-        else:
-            self._fail(first + min(marked, len(doomed) - 1), refusal.errno or errno.EIO, _words(refusal))
-
-    def _all(self, namespace: str, requests: Sequence[Netlink]) -> tuple[int, OSError | None]:
-        """Sends all of `requests`, until one is refused. Returns how many were done, and the refusal."""
-        from reconciler.kernel.batch import Batch
-
-        done = 0
-        while done < len(requests):
-            with Batch(self._socket(namespace), self._namespaces) as batch:
-                error = batch.fill(requests[done:])
-                for answer in batch.send():
-                    if answer.errno:
-                        return done, OSError(answer.errno, answer.message)
-                    done += 1
-            if error is not None:
-                return done, error
-        return done, None
 
     def _socket(self, namespace: str) -> Socket:
         found = self._sockets.pop(namespace, None)

@@ -12,6 +12,7 @@ import fcntl
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from reconciler.errors import LockedError, PlatformError
@@ -23,18 +24,23 @@ _NAMELESS = 0.2
 
 def directory() -> Path:
     """Where locks are: /run/reconciler, or where the user may write."""
-    candidates = [Path("/run/reconciler")]
-    if os.environ.get("XDG_RUNTIME_DIR"):
-        candidates.append(Path(os.environ["XDG_RUNTIME_DIR"]) / "reconciler")
-    candidates.append(Path(tempfile.gettempdir()) / f"reconciler-{os.getuid()}")
-    for candidate in candidates:
+    tried = []
+    for candidate in _candidates():
+        tried.append(str(candidate))
         with contextlib.suppress(OSError):
-            candidate.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.makedirs(candidate, mode=0o700, exist_ok=True)
             status = candidate.lstat()
             if status.st_uid == os.getuid() and not status.st_mode & 0o022 and os.access(candidate, os.W_OK):
                 return candidate
-    places = ", ".join(map(str, candidates))
-    raise PlatformError(f"no place for a lock file: none of {places} can be written")
+    raise PlatformError(f"no place for a lock file: none of {', '.join(tried)} can be written")
+
+
+def _candidates() -> Iterator[Path]:
+    """The places for locks, the best first; tempfile makes a file to find its own, so it is asked only at the end."""
+    yield Path("/run/reconciler")
+    if os.environ.get("XDG_RUNTIME_DIR"):
+        yield Path(os.environ["XDG_RUNTIME_DIR"]) / "reconciler"
+    yield Path(tempfile.gettempdir()) / f"reconciler-{os.getuid()}"
 
 
 class Lock:
@@ -62,8 +68,14 @@ class Lock:
     def acquire(self, timeout: float = 0.0) -> None:
         """Take the lock, waiting `timeout` seconds for it.
 
-        Raises LockedError, which names the process that has it, PlatformError if the lock is another user's.
+        Raises LockedError, which names the process that has it, and PlatformError where there can be no lock, or it is another user's.
         """
+        try:
+            self._acquire(timeout)
+        except OSError as error:
+            raise PlatformError(f"the lock of {self._owner!r} cannot be taken: {error.strerror or error}") from error
+
+    def _acquire(self, timeout: float) -> None:
         path = self.path
         try:
             opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -78,8 +90,9 @@ class Lock:
                 if time.monotonic() >= deadline:
                     raise LockedError(f"{_holder(opened)} is at work on {self._owner!r} ({path}): wait for it to end")
                 time.sleep(_POLL)
-            os.ftruncate(opened, 0)
-            os.pwrite(opened, f"{os.getpid()}\n".encode(), 0)
+            with contextlib.suppress(OSError):  # who holds it is a comfort: on a full /run it holds as well
+                os.ftruncate(opened, 0)
+                os.pwrite(opened, f"{os.getpid()}\n".encode(), 0)
         except BaseException:
             os.close(opened)
             raise

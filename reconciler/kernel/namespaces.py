@@ -1,6 +1,7 @@
 """Network namespaces: entering, making, naming and listing them (network_namespaces(7), ip-netns(8)).
 
-The names are iproute2's: a bind mount of the namespace's nsfs file over /run/netns/NAME. setns(2) moves
+The names are iproute2's: a bind mount of the namespace's nsfs file over /run/netns/NAME. Ours have the mark in the file
+beneath, so that a name whose mount is gone, or never came, is known for ours (reconciler.kinds.netns_name). setns(2) moves
 one thread, so all that is done inside is done between `entered` and its end, by that thread and without
 handing control to anything else. Two threads may be inside of two namespaces at a time; one Namespaces
 object is for one thread at a time.
@@ -14,12 +15,13 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from reconciler.core.messages import HOST, Absence, by_process
-from reconciler.errors import PlatformError
+from reconciler.errors import PlatformError, StrandedError
 from reconciler.kernel.meter import Meter
 from reconciler.kernel.processes import Process
+from reconciler.kinds.marks import owner_of
 
 DIRECTORY = "/run/netns"
 
@@ -27,6 +29,9 @@ _CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000
 _MNT_DETACH = 2
 _OWN = "/proc/thread-self/ns/net"
+_MARK_BYTES = 512
+"""As much of a file is read to see whose it is; an alias has at most 255 bytes."""
+_WAYS_HOME = 3
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 Identity = tuple[int, int]
@@ -38,6 +43,13 @@ def path(name: str) -> str:
     if name == HOST:
         return _OWN
     return f"/proc/{name[4:]}/ns/net" if name.startswith("pid:") else f"{DIRECTORY}/{name}"
+
+
+class Listing(NamedTuple):
+    """What is under /run/netns: the names of namespaces, sorted, and names without one that carry a mark of ours, with it."""
+
+    names: list[str]
+    leftovers: dict[str, str]
 
 
 class Containers(Protocol):
@@ -59,7 +71,12 @@ class Namespaces:
         self._meter = meter
         self._containers = containers
         self._processes: dict[str, Process] = {}
-        self._home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise PlatformError(
+                f"this host's own network namespace cannot be opened ({_OWN}: {error.strerror})"
+            ) from error
         self._home_identity = _identity(os.fstat(self._home))
         self._shared = False
 
@@ -68,16 +85,21 @@ class Namespaces:
             os.close(self._home)
             self._home = -1
 
-    def names(self) -> list[str]:
-        """All named namespaces, sorted.
-
-        Files that are none (left over after a reboot or a crash) are passed over.
-        """
+    def listed(self) -> Listing:
+        """All named namespaces. Files of others that are none are passed over. Raises OSError rather than leave one out."""
         try:
-            entries = os.listdir(DIRECTORY)
+            entries = sorted(os.listdir(DIRECTORY))
         except (FileNotFoundError, NotADirectoryError):
-            return []
-        return sorted(name for name in entries if not by_process(name) and self._is_namespace(name))
+            return Listing([], {})
+        names, leftovers = [], {}
+        for name in entries:
+            if by_process(name):
+                continue
+            if self._is_namespace(name):
+                names.append(name)
+            elif owner_of(mark := _mark_of(f"{DIRECTORY}/{name}")):
+                leftovers[name] = mark
+        return Listing(names, leftovers)
 
     def find(self, names: Iterable[str]) -> dict[str, Absence]:
         """Find out which processes the containers among `names` are now. Returns what there is to say of those that are not there."""
@@ -147,23 +169,22 @@ class Namespaces:
         finally:
             self._go_home()
 
-    def name_current(self, name: str) -> None:
-        """Give the namespace that the calling thread is in the name `name`.
+    def name_current(self, name: str, mark: str) -> None:
+        """Give the namespace that the calling thread is in the name `name`, with `mark` in the file beneath.
 
         Raises OSError: EEXIST if that is taken.
         """
         self._meter.write("NETNS_MOUNT")
         target = f"{DIRECTORY}/{_plain(name)}"
         self._share_directory()
-        try:
-            os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
-        except FileExistsError:
-            if not _is_leftover(target):
-                raise
+        if _is_leftover(target):
+            os.unlink(target)
+        _make_file(target, mark.encode())
         try:
             _check(_LIBC.mount(_OWN.encode(), target.encode(), b"none", _MS_BIND, None), "mount")
         except OSError:
-            os.unlink(target)
+            with contextlib.suppress(OSError):  # why it could not be mounted says more
+                os.unlink(target)
             raise
 
     def exists(self, name: str) -> bool:
@@ -178,14 +199,19 @@ class Namespaces:
         """
         self._meter.write("NETNS_DELETE")
         target = f"{DIRECTORY}/{_plain(name)}"
-        while _LIBC.umount2(target.encode(), _MNT_DETACH) == 0:
-            pass  # as many as were mounted over one another
+        while True:  # as many as were mounted over one another
+            try:
+                _check(_LIBC.umount2(target.encode(), _MNT_DETACH), "umount2")
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # nothing is mounted there
+                    raise
+                break
         os.unlink(target)
 
     def _is_namespace(self, name: str) -> bool:
         try:
             return os.stat(f"{DIRECTORY}/{name}").st_dev == self._home_identity[0]
-        except OSError:
+        except FileNotFoundError:
             return False
 
     def _share_directory(self) -> None:
@@ -204,9 +230,19 @@ class Namespaces:
         self._shared = True
 
     def _go_home(self) -> None:
-        _setns(self._home)
-        if _identity(os.stat(_OWN)) != self._home_identity:
-            raise SystemError("this thread could not leave a container's network namespace")
+        """Raises StrandedError: what is done next must not be done in here."""
+        why = "it is still there"
+        for _ in range(_WAYS_HOME):
+            try:
+                _check(_LIBC.setns(self._home, _CLONE_NEWNET), "setns")
+                if _identity(os.stat(_OWN)) == self._home_identity:
+                    return
+            except OSError as error:
+                why = str(error.strerror)
+        raise StrandedError(
+            f"this process could not leave a container's network namespace ({why}), and stops at once, lest it do to the "
+            "container what is meant for the host. What had been done stays, so it is half done: run it again to finish"
+        )
 
 
 def _setns(opened: int) -> None:
@@ -233,13 +269,54 @@ def _identity(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino
 
 
+def _make_file(target: str, content: bytes) -> None:
+    """Make the file `target`, which appears with its content (O_TMPFILE of open(2)). Raises OSError: EEXIST if there is one.
+
+    Where /run is on a file system that cannot do that (an overlay before 6.1), it has its content a moment later.
+    """
+    directory = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            made = os.open(DIRECTORY, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o444)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):
+                raise
+            made = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+        try:
+            os.write(made, content)
+            if not os.fstat(made).st_nlink:
+                name = os.path.basename(target)
+                os.link(f"/proc/self/fd/{made}", name, dst_dir_fd=directory, follow_symlinks=True)
+        finally:
+            os.close(made)
+    finally:
+        os.close(directory)
+
+
 def _is_leftover(target: str) -> bool:
-    """An empty plain file and no mount: what stays of a name when its mount is gone."""
+    """Whether `target` is what stays of a name whose mount is gone: a plain file with nothing in it (iproute2's), or a mark of ours."""
     try:
         status = os.lstat(target)
-        return stat.S_ISREG(status.st_mode) and not status.st_size and status.st_dev == os.stat(DIRECTORY).st_dev
+        if not stat.S_ISREG(status.st_mode) or status.st_dev != os.stat(DIRECTORY).st_dev:
+            return False
     except OSError:
         return False
+    return not status.st_size or owner_of(_mark_of(target)) is not None
+
+
+def _mark_of(target: str) -> str:
+    """The beginning of the plain file `target`, where the mark is; "" if it cannot be read."""
+    try:
+        opened = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        regular = stat.S_ISREG(os.fstat(opened).st_mode)
+        return os.read(opened, _MARK_BYTES).decode(errors="replace") if regular else ""
+    except OSError:
+        return ""
+    finally:
+        os.close(opened)
 
 
 def _plain(name: str) -> str:

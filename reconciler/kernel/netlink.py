@@ -57,6 +57,8 @@ class Answer:
 
     errno: int
     message: str = ""
+    lost: bool = False
+    """There is none: whether it was done is not known."""
 
 
 class InterruptedDumpError(RefusedError):
@@ -101,14 +103,16 @@ class Socket:
         self._socket.close()
 
     def index(self, name: str) -> int:
-        """The ifindex of the link `name`, 0 if there is none (netdevice(7), SIOCGIFINDEX)."""
+        """The ifindex of the link `name`, 0 if there is none (netdevice(7), SIOCGIFINDEX). Raises OSError."""
         encoded = os.fsencode(name)
         if not 0 < len(encoded) < 16:
             return 0
         try:
             answer = fcntl.ioctl(self._socket, _SIOCGIFINDEX, struct.pack("16si20x", encoded, 0))
-        except OSError:
-            return 0
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return 0
+            raise
         index: int = struct.unpack_from("i", answer, 16)[0]
         return index
 
@@ -144,7 +148,7 @@ class Socket:
     def submit(self, messages: Sequence[Message]) -> list[Answer]:
         """Send `messages` as one datagram and return an answer for each.
 
-        The kernel goes on after one that fails.
+        The kernel goes on after one that fails. One without NLM_F_ACK is answered only if it fails, so the last is to have it.
         """
         first = self._sequence + 1
         self._sequence += len(messages)
@@ -152,22 +156,28 @@ class Socket:
             self._send([(first + offset, message) for offset, message in enumerate(messages)])
         except OSError as error:
             return [Answer(error.errno or errno.EIO, f"sendmsg: {error.strerror}")] * len(messages)
-        lost = Answer(errno.ENOBUFS, "the kernel's answer was lost; whether it was done is not known")
-        answers = [lost] * len(messages)
-        missing = len(messages)
+        answers: dict[int, Answer] = {}
+        missing = {offset for offset, message in enumerate(messages) if message.flags & wire.NLM_F_ACK}
+        whole = True
         while missing:
             try:
                 data = self._receive()
             except OSError as error:
+                whole = False
                 if error.errno == errno.ENOBUFS:
                     continue  # some are lost; others wait
                 break
             for kind, _, sequence, at, end in _split(data):
                 offset = sequence - first
-                if kind == wire.NLMSG_ERROR and 0 <= offset < len(answers):
+                if kind == wire.NLMSG_ERROR and 0 <= offset < len(messages):
                     answers[offset] = _answer(data, at, end)
-                    missing -= 1
-        return answers
+                    missing.discard(offset)
+        lost = Answer(errno.ENOBUFS, "the kernel's answer was lost; whether it was done is not known", lost=True)
+        silent = Answer(0) if whole else lost
+        return [
+            answers.get(offset, lost if message.flags & wire.NLM_F_ACK else silent)
+            for offset, message in enumerate(messages)
+        ]
 
     def _dump_once(self, kind: int, body: bytes) -> list[Chunk] | None:
         chunks = []

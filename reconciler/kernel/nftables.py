@@ -33,6 +33,10 @@ _ERRNOS = {
         errno.ERESTART,
         errno.ENOMEM,
         errno.EMSGSIZE,
+        errno.EINTR,
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.ENODEV,
     )
 }
 
@@ -146,7 +150,8 @@ def _refusal(error: str, starts: Sequence[int]) -> NftRefusal:
 
 def _errno(error: str) -> int:
     first = error.partition("\n")[0]
-    return next((code for words, code in _ERRNOS.items() if words in first), 0)
+    # The words for ERESTART begin with those for EINTR.
+    return max(((len(words), code) for words, code in _ERRNOS.items() if words in first), default=(0, 0))[1]
 
 
 def _cannot_list(error: str) -> PlatformError:

@@ -11,7 +11,7 @@ import errno
 import os
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.messages import (
@@ -32,6 +32,9 @@ from reconciler.kernel.netlink import NetlinkError, Socket
 
 _NETNSA_NSID, _NETNSA_FD = 1, 3  # linux/net_namespace.h
 _NOT_ASSIGNED = -1
+_TRIES = 3
+_PASSING = frozenset({errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EBUSY})
+"""Want of memory and the like: the next try may well do. It takes a socket of its own, since one whose dump broke off is left with it."""
 
 
 @dataclass(slots=True)
@@ -67,8 +70,8 @@ class _Look:
         )
 
 
-def observe(scope: Scope, namespaces: Namespaces, meter: Meter) -> dict[str, NamespaceRecord]:
-    """Every namespace of `scope`, and all named ones, under each name. Those that are gone are left out.
+def observe(scope: Scope, named: Sequence[str], namespaces: Namespaces, meter: Meter) -> dict[str, NamespaceRecord]:
+    """Every namespace of `scope`, and all `named` ones, under each name. Those that are gone are left out.
 
     An engine may give the namespace of its container a name, too (Podman does): one that is asked for by its process is shown by
     no other name, or what is wanted in there would be found there twice, and be unwanted once.
@@ -84,7 +87,7 @@ def observe(scope: Scope, namespaces: Namespaces, meter: Meter) -> dict[str, Nam
         observer.look(name, wanted.get(name, ()))
     if scope.part is None:
         by_processes = observer.identities(filter(by_process, scope.namespaces))
-        for name in namespaces.names():
+        for name in named:
             if name not in scope.namespaces:
                 observer.look(name, wanted.get(name, ()), unless=by_processes)
     observer.pair()
@@ -110,22 +113,23 @@ class _Observer:
     def look(self, name: str, sysctls: list[str] | tuple[str, ...], unless: Set[Identity] = frozenset()) -> None:
         """Look into the namespace of that name, if there is one, and it is none of `unless`."""
         try:
-            opened = self._namespaces.open(name)
-        except FileNotFoundError:
-            return
-        try:
-            identity = self._namespaces.identity(opened)
-            if identity in unless:
-                return
-            with self._namespaces.entered(opened) if name else contextlib.nullcontext():
+            with contextlib.ExitStack() as stack:
+                try:
+                    opened = self._namespaces.open(name)
+                except FileNotFoundError:
+                    return
+                stack.callback(os.close, opened)
+                identity = self._namespaces.identity(opened)
+                if identity in unless:
+                    return
+                if name:
+                    stack.enter_context(self._namespaces.entered(opened))
                 if identity not in self._looks:
                     self._looks[identity] = self._dump(name)
                 self._named[name] = (identity, sysctl.read(self._meter, sysctls))
         except OSError as error:
             where = f"the network namespace {name}" if name else "the host's network namespace"
             raise RefusedError(f"{where} cannot be looked at: {error.strerror or error}") from error
-        finally:
-            os.close(opened)
 
     def records(self) -> dict[str, NamespaceRecord]:
         """A record for every name."""
@@ -136,6 +140,15 @@ class _Observer:
         }
 
     def _dump(self, name: str) -> _Look:
+        for _ in range(_TRIES - 1):
+            try:
+                return self._dump_once(name)
+            except OSError as error:
+                if error.errno not in _PASSING:
+                    raise
+        return self._dump_once(name)
+
+    def _dump_once(self, name: str) -> _Look:
         with Socket(self._meter) as socket:
             if name == HOST and self._links is not None:
                 links = {raw.index: raw for raw in _some_links(socket, self._links)}

@@ -1,8 +1,9 @@
 """Deleting many links at once.
 
 Each deletion of its own waits for all processors to have seen it (synchronize_net in unregister_netdevice_many), some 20 ms for a
-veth pair. A whole group is deleted with one such wait. So links that are to go are first put into a group of their own, which takes
-microseconds, and then the group is deleted (RTM_DELLINK with IFLA_GROUP: rtnl_group_dellink in net/core/rtnetlink.c).
+veth pair. A whole group is deleted with one such wait. So links that are to go are put into a group of their own, which takes
+microseconds, and the group is deleted (RTM_DELLINK with IFLA_GROUP: rtnl_group_dellink in net/core/rtnetlink.c). Both are said
+in one datagram, which the kernel works off to its end: no link is ever seen that was put into such a group and not deleted.
 """
 
 from __future__ import annotations

@@ -6,10 +6,16 @@ from `current`), so those of another namespace are opened while inside of it.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 
 from reconciler.kernel.meter import Meter
+
+_OUR_TROUBLE = frozenset(
+    {errno.EINTR, errno.EAGAIN, errno.ENOMEM, errno.ENOBUFS, errno.EMFILE, errno.ENFILE, errno.EBUSY}
+)
+"""What says nothing of the setting: that it could not be read now does not mean that it is not there."""
 
 
 def path(name: str) -> str:
@@ -25,15 +31,16 @@ def path(name: str) -> str:
 
 
 def read(meter: Meter, names: Iterable[str]) -> dict[str, str]:
-    """Those of `names` that exist and can be read, in the calling thread's namespace."""
+    """Those of `names` that exist and can be read, in the calling thread's namespace. Raises OSError when that cannot be told."""
     found = {}
     for name in names:
         meter.read("SYSCTL_READ")
         try:
             with open(path(name), "rb") as file:
                 found[name] = file.read().decode().strip()
-        except OSError:
-            continue
+        except OSError as error:
+            if error.errno in _OUR_TROUBLE:
+                raise
     return found
 
 

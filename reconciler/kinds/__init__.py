@@ -11,6 +11,7 @@ from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.bridge_port import BridgePort
 from reconciler.kinds.hostlink import HostLink
 from reconciler.kinds.netns import Netns
+from reconciler.kinds.netns_name import NetnsName
 from reconciler.kinds.nftables import Chain, Element, Set, Table
 from reconciler.kinds.peer import Peer
 from reconciler.kinds.route import Route
@@ -27,6 +28,7 @@ __all__ = [
     "Element",
     "HostLink",
     "Netns",
+    "NetnsName",
     "Peer",
     "Route",
     "Set",
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 KINDS: tuple[type[Resource], ...] = (
+    NetnsName,
     Netns,
     Bridge,
     Veth,

@@ -50,7 +50,7 @@ def table(name: str) -> Place:
 def place(item: Resource) -> Place:
     """Where `item` is."""
     key = item.key
-    if key.space == "netns":
+    if key.space in ("netns", "netns name"):
         return netns(key.name)
     if key.namespace != HOST:
         return netns(key.namespace)

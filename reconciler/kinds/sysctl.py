@@ -11,6 +11,11 @@ from reconciler.core.resource import Key, Resource
 from reconciler.kinds.links import link_key, netns_key
 
 
+def route_localnet(link: str) -> str:
+    """The setting of a bridge that lets 127.0.0.1, translated, out to a container, and the answer back in."""
+    return f"net.ipv4.conf.{link.replace('.', '/')}.route_localnet"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sysctl(Resource):
     """One setting, dotted as in sysctl(8): a dot inside an interface's name is a slash."""

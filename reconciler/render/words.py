@@ -14,6 +14,7 @@ from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.bridge_port import BridgePort
 from reconciler.kinds.hostlink import HostLink
 from reconciler.kinds.netns import Netns
+from reconciler.kinds.netns_name import NetnsName
 from reconciler.kinds.nftables import Chain, Element, Set, Table
 from reconciler.kinds.peer import Peer
 from reconciler.kinds.route import Route
@@ -24,6 +25,7 @@ from reconciler.render.ports import Published
 
 _NOUNS: dict[type[Resource], tuple[str, str]] = {
     Netns: ("namespace", "namespaces"),
+    NetnsName: ("leftover name of namespace", "leftover names of namespaces"),
     Bridge: ("bridge", "bridges"),
     Veth: ("veth", "veths"),
     Tap: ("tap", "taps"),

@@ -193,5 +193,5 @@ def test_a_lost_acknowledgement_is_a_failure_and_no_wait() -> None:
     with Lossy() as socket:
         message = Message(wire.RTM_NEWLINK, wire.NLM_F_ACK, wire.IFINFO.pack(0, 0, 1, 1, 1))
         answers = socket.submit([message] * 3)
-    lost = Answer(errno.ENOBUFS, "the kernel's answer was lost; whether it was done is not known")
+    lost = Answer(errno.ENOBUFS, "the kernel's answer was lost; whether it was done is not known", lost=True)
     assert answers == [Answer(0), lost, Answer(0)]

@@ -1,0 +1,52 @@
+"""Hosts of their own for these tests, served by processes that they start and end (tests/faults/server.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.host import FaultyHost, NoScratch
+from tests.faults.plans import WAYS
+from tests.faults.scene import Scene
+from tests.faults.spread import scenes
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[FaultyHost]:
+    """A host with nothing on it."""
+    try:
+        made = FaultyHost(tmp_path)
+    except NoScratch as error:
+        pytest.skip(str(error))
+    with made:
+        yield made
+
+
+@pytest.fixture(params=WAYS.values(), ids=WAYS)
+def stages(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Scene]]:
+    """One way from a file to another, on several hosts."""
+    try:
+        with scenes(tmp_path, request.param) as made:
+            yield made
+    except NoScratch as error:
+        pytest.skip(str(error))
+
+
+COUNTS: list[str] = []
+"""What the tests of this folder counted, for the end of the run."""
+
+
+@pytest.fixture
+def counted(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """Where a test says what it counted."""
+    own: list[str] = []
+    yield own
+    COUNTS.extend(f"{request.node.name}: {line}" for line in own)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what was counted. (Workers of pytest-xdist have no terminal: there, the counts are in the properties of the report.)"""
+    for line in COUNTS:
+        terminalreporter.write_line(line)

@@ -1,0 +1,33 @@
+"""kill -9 anywhere: the next run finishes, nothing is left behind, and what is foreign is as it was.
+
+Every boundary between two steps that change something is tried, with one request in a datagram, so that there is a boundary between any
+two requests. (The messages that mark a link travel with the one that makes it: the kernel works a datagram off whatever becomes of us.)
+"""
+
+from __future__ import annotations
+
+from tests.faults.scene import Scene, difference
+from tests.faults.seam import Fault
+from tests.faults.spread import spread
+
+
+def test_the_run_after_a_crash_anywhere_finishes_and_leaves_nothing(stages: list[Scene], counted: list[str]) -> None:
+    boundaries = stages[0].whole.written
+    assert spread(stages, after_a_crash, list(enumerate(boundaries, 1))) == [[]] * len(boundaries)
+    counted.append(f"killed at each of {len(boundaries)} boundaries")
+    stages[0].set_up()
+    assert stages[0].run(Fault("kill", len(boundaries) + 1)).code == 0
+
+
+def after_a_crash(stage: Scene, case: tuple[int, str]) -> list[str]:
+    """What is wrong when the run is killed before the step `case` and started again."""
+    number, step = case
+    stage.set_up()
+    killed = stage.run(Fault("kill", number))
+    if (killed.code, killed.hit) != (-9, (step,)):
+        return [f"the run did not die at {case}: {killed}"]
+    finished = stage.run()
+    wrong = difference(stage.after, stage.host.state())
+    if finished.code or not stage.rests():
+        wrong.append(f"the next run came to {finished.code}: {finished.err}")
+    return [f"killed at {case}: {line}" for line in wrong]
