@@ -24,11 +24,11 @@ def host(tmp_path: Path) -> Iterator[FaultyHost]:
         yield made
 
 
-@pytest.fixture(params=WAYS.values(), ids=WAYS)
-def stages(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Scene]]:
+@pytest.fixture(params=WAYS.values(), ids=WAYS, scope="package")
+def stages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Scene]]:
     """One way from a file to another, on several hosts."""
     try:
-        with scenes(tmp_path, request.param) as made:
+        with scenes(tmp_path_factory.mktemp("hosts"), request.param) as made:
             yield made
     except NoScratch as error:
         pytest.skip(str(error))

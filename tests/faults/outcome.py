@@ -14,9 +14,10 @@ OPENING = frozenset({"makedirs", "open (making)", "ftruncate", "pwrite"})
 def after_a_fault(stage: Scene, fault: Fault, *, half: bool = False) -> list[str]:
     """What is wrong with how a run with `fault` ended. With `half`, it may end half done, if it says so, and the next run finishes."""
     stage.set_up()
-    run = stage.run(fault, datagram=32)
+    run = stage.run(fault)
     state = stage.host.state()
     wrong = [f"a traceback: {run.err}"] if "Traceback" in run.err else []
+    wrong += [] if run.hit else ["the fault did not come"]
     if run.code == 0:
         wrong += difference(stage.after, state)
         wrong += [] if stage.rests() else ["a plan after it is not empty"]

@@ -19,7 +19,7 @@ class Scene:
     command: tuple[str, ...]
     before: Sequence[str]
     after: Sequence[str]
-    whole: Run
+    wholes: dict[int, Run]
     untouched: bool = False
     """The host is as `before`."""
 
@@ -29,10 +29,17 @@ class Scene:
             set_up(self.host, self.start)
         self.untouched = True
 
-    def run(self, fault: Fault = NONE, datagram: int = 1) -> Run:
+    def run(self, fault: Fault = NONE, datagram: int = 32) -> Run:
         """The run, with a fault."""
         self.untouched = False
         return self.host.reconcile(*self.command, fault=fault, datagram=datagram)
+
+    def whole(self, datagram: int = 32) -> Run:
+        """The run without a fault, with so many requests in a datagram."""
+        if datagram not in self.wholes:
+            self.set_up()
+            self.wholes[datagram] = self.run(datagram=datagram)
+        return self.wholes[datagram]
 
     def rests(self) -> bool:
         """Whether a plan finds nothing to do."""
@@ -48,15 +55,15 @@ def set_up(host: FaultyHost, start: Sequence[str]) -> None:
     assert done.code == 0, done.err
 
 
-def scene(host: FaultyHost, way: Way, datagram: int = 1) -> Scene:
+def scene(host: FaultyHost, way: Way) -> Scene:
     """The scene of `way`: what it is like before and after is seen on a run with no fault."""
     start = ("-f", host.write(way.before, "before.yaml")) if way.before else ()
     command = ("-f", host.write(way.after, "after.yaml"), "--max-deletes", "10000") if way.after else ("down",)
     set_up(host, start)
     before = host.state()
-    whole = host.reconcile(*command, datagram=datagram)
+    whole = host.reconcile(*command)
     assert whole.code == 0, whole.err
-    return Scene(host, start, command, before, host.state(), whole)
+    return Scene(host, start, command, before, host.state(), {32: whole})
 
 
 def difference(expected: Sequence[str], actual: Sequence[str]) -> list[str]:

@@ -19,14 +19,14 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def scenes(folder: Path, way: Way, datagram: int = 1) -> Iterator[list[Scene]]:
+def scenes(folder: Path, way: Way) -> Iterator[list[Scene]]:
     """The scene of `way` on several hosts. Raises NoScratch."""
     with ExitStack() as stack:
         made = []
         for number in range(min(4, os.cpu_count() or 1)):
             own = folder / str(number)
             own.mkdir()
-            made.append(scene(stack.enter_context(FaultyHost(own)), way, datagram))
+            made.append(scene(stack.enter_context(FaultyHost(own)), way))
         yield made
 
 

@@ -12,18 +12,18 @@ from tests.faults.spread import spread
 
 
 def test_the_run_after_a_crash_anywhere_finishes_and_leaves_nothing(stages: list[Scene], counted: list[str]) -> None:
-    boundaries = stages[0].whole.written
+    boundaries = stages[0].whole(datagram=1).written
     assert spread(stages, after_a_crash, list(enumerate(boundaries, 1))) == [[]] * len(boundaries)
     counted.append(f"killed at each of {len(boundaries)} boundaries")
     stages[0].set_up()
-    assert stages[0].run(Fault("kill", len(boundaries) + 1)).code == 0
+    assert stages[0].run(Fault("kill", len(boundaries) + 1), datagram=1).code == 0
 
 
 def after_a_crash(stage: Scene, case: tuple[int, str]) -> list[str]:
     """What is wrong when the run is killed before the step `case` and started again."""
     number, step = case
     stage.set_up()
-    killed = stage.run(Fault("kill", number))
+    killed = stage.run(Fault("kill", number), datagram=1)
     if (killed.code, killed.hit) != (-9, (step,)):
         return [f"the run did not die at {case}: {killed}"]
     finished = stage.run()

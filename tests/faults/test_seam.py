@@ -43,13 +43,13 @@ def may_trace() -> bool:
 @pytest.mark.skipif(not may_trace(), reason="strace is not installed, or may not look at processes here")
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_the_seam_sees_every_writing_system_call(host: FaultyHost, way: object) -> None:
-    stage = scene(host, way, datagram=32)  # type: ignore[arg-type]
+    stage = scene(host, way)  # type: ignore[arg-type]
     set_up(host, stage.start)
     trace = host.folder / "trace"
     host.shell(
         f"strace -f -qq -s 1 -e trace={CALLS} -o {trace} {sys.executable} -B -m reconciler {' '.join(stage.command)}"
     )
-    assert list(seen(trace.read_text())) == [kind(step) for step in stage.whole.written]
+    assert list(seen(trace.read_text())) == [kind(step) for step in stage.whole().written]
 
 
 def looks(kind: str) -> bool:
