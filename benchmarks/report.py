@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from benchmarks.rows import ROWS, Row
+from benchmarks.rows import ROWS, Row, Sample, by_processor
 
 Result = Mapping[str, Any]
 
 
-def figure(row: Row, result: Result) -> float | None:
-    """The median of a row's figure over all samples; None if it was not measured."""
-    samples = result["samples"].get(row.measurement)
-    return statistics.median(map(row.figure, samples)) if samples else None
+def figure(row: Row, samples: Iterable[Sample]) -> float:
+    """The median of a row's figure over `samples`."""
+    return statistics.median(map(row.figure, samples))
 
 
 def table(result: Result) -> str:
@@ -25,7 +24,7 @@ def table(result: Result) -> str:
         f"Linux {machine['kernel']}, {machine['processors']} processors, Python {machine['python']}; load average {machine['load']}; "
         f"medians of {result['runs']} runs",
         "",
-        "| what | ours | of it processor | against | figure | bound | |",
+        "| what | ours | against | figure | by processor time | bound | |",
         "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
         *_rows(result),
     ]
@@ -45,16 +44,19 @@ def table(result: Result) -> str:
 
 def _rows(result: Result) -> Iterator[str]:
     for row in ROWS:
-        value = figure(row, result)
-        if value is not None:
-            verdict = "met" if value <= row.bound else "**not met**"
-            ours, against = _middle(result, row, row.what), _middle(result, row, row.against)
-            processor = _middle(result, row, f"{row.what}_cpu")
-            yield f"| {row.title} | {ours} | {processor} | {against} | {value:.2f} {row.unit} | {row.bound:g} {row.unit} | {verdict} |"
+        samples = result["samples"].get(row.measurement)
+        if not samples:
+            continue
+        value = figure(row, samples)
+        processor = (
+            f"{figure(row, map(by_processor, samples)):.2f} {row.unit}" if f"{row.what}_cpu" in samples[0] else ""
+        )
+        verdict = "met" if value <= row.bound else "**not met**"
+        ours, against = _middle(samples, row, row.what), _middle(samples, row, row.against)
+        yield f"| {row.title} | {ours} | {against} | {value:.2f} {row.unit} | {processor} | {row.bound:g} {row.unit} | {verdict} |"
 
 
-def _middle(result: Result, row: Row, name: str) -> str:
-    samples = result["samples"][row.measurement]
+def _middle(samples: Sequence[Sample], row: Row, name: str) -> str:
     if name not in samples[0]:
         return ""
     value = statistics.median(sample[name] for sample in samples)

@@ -59,10 +59,12 @@ SIZES = (100, 300, 1000)
 
 def cold(setting: Setting) -> Sample:
     """Applies files of several sizes to an empty host, and beside each what the floor and a script take."""
-    sample = {"ours_0": _apply(setting, 0)["ours"]}
+    empty = _apply(setting, 0)
+    sample = {"ours_0": empty["ours"], "ours_0_cpu": empty["ours_cpu"]}
     for size in SIZES:
         ours, floor = _apply(setting, size), _floor(setting, size)
-        sample |= {f"ours_{size}": ours["ours"], f"ours_{size}_cpu": ours["ours_cpu"], f"floor_{size}": floor["apply"]}
+        sample |= {f"ours_{size}": ours["ours"], f"floor_{size}": floor["apply"]}
+        sample |= {f"ours_{size}_cpu": ours["ours_cpu"], f"floor_{size}_cpu": floor.get("apply_cpu", floor["apply"])}
         sample |= {f"by_hand_{size}": _by_hand(setting, size)}
     return sample
 
@@ -84,7 +86,7 @@ def _spans(name: str, run: Run) -> dict[str, float]:
 def _floor(setting: Setting, containers: int) -> Sample:
     """What the floor program says, in seconds."""
     said = isolated(lambda: json.loads(timed(sys.executable, str(setting.floor), str(containers)).out))
-    return {name: said[name] / 1000 for name in ("apply", "observe")}
+    return {name: said[name] / 1000 for name in ("apply", "observe", "apply_cpu", "observe_cpu") if name in said}
 
 
 def _by_hand(setting: Setting, containers: int) -> float:
@@ -101,7 +103,8 @@ def idle(setting: Setting) -> Sample:
         reconcile("-f", file)
         return _spans("ours", reconcile("--dry-run", "-f", file))
 
-    return isolated(run) | {"floor": _floor(setting, 1000)["observe"]}
+    floor = _floor(setting, 1000)
+    return isolated(run) | {"floor": floor["observe"], "floor_cpu": floor.get("observe_cpu", floor["observe"])}
 
 
 def small(setting: Setting) -> Sample:
@@ -148,11 +151,11 @@ def down(setting: Setting) -> Sample:
         reconcile("-f", file)
         return _spans("ours", reconcile("down", "-f", file))
 
-    def bare() -> float:
+    def bare() -> Sample:
         reconcile("-f", file)
-        return timed("ip", "-batch", "-", stdin=batch).seconds
+        return _spans("bare", timed("ip", "-batch", "-", stdin=batch))
 
-    return isolated(ours) | {"bare": isolated(bare)}
+    return isolated(ours) | isolated(bare)
 
 
 def memory(setting: Setting) -> Sample:
@@ -252,6 +255,11 @@ def _growth(sample: Sample) -> float:
         for who, base in (("ours", sample["ours_0"]), ("floor", 0.0))
     )
     return ours / floor
+
+
+def by_processor(sample: Sample) -> Sample:
+    """`sample` with processor times in the place of times, as far as they were measured."""
+    return {name: sample.get(f"{name}_cpu", value) for name, value in sample.items()}
 
 
 def _value(name: str) -> Callable[[Sample], float]:
