@@ -57,7 +57,7 @@ def add(commands: Any) -> None:
         help="the difference from this older file; may be given several times, as -f",
     )
     parser.add_argument("--format", choices=["text", "json"], default="text", help="how to print (default: text)")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, unprivileged=lambda arguments: not arguments.live)
 
 
 def run(arguments: argparse.Namespace) -> int:
