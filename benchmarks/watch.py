@@ -1,0 +1,213 @@
+"""How long the agent takes: from the kernel's event to healed, from a file to the kernel, and what it costs at rest.
+
+    python -m benchmarks.watch [N…]        numbers of containers (default: 10 1000); needs no root
+
+A real `reconcile watch` keeps a host in namespaces of its own. The time is taken from the kernel's answer to the damage until it shows the
+thing again, which is looked at whenever the kernel tells anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from reconciler import scratch
+from reconciler.core.messages import HOST, Index, Netlink, NftElement, Part, Scope
+from reconciler.kernel.live import LiveKernel
+from reconciler.watch import control
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = 15
+PER_BRIDGE = 250
+
+
+def manifest(number: int, moved: int | None = None) -> str:
+    """A file with `number` containers, each with a published port; that of the first is `moved` elsewhere."""
+    lines = ["version: 1", "bridges:"]
+    for start in range(0, number, PER_BRIDGE):
+        lines += [f"  br{start // PER_BRIDGE}:", f"    addresses: [10.{start // PER_BRIDGE}.0.1/16]", "    containers:"]
+        for place in range(start, min(start + PER_BRIDGE, number)):
+            port = moved if moved is not None and place == 0 else 10_000 + place
+            lines.append(f"      c{place}: {{ports: ['{port}:80']}}")
+    return "\n".join(lines) + "\n"
+
+
+class Watched:
+    """An agent on a host with so many containers, and what listens to the kernel beside it."""
+
+    def __init__(self, number: int, folder: Path) -> None:
+        self.file = folder / "reconcile.yaml"
+        self.number = number
+        self.file.write_text(manifest(number))
+        command = [sys.executable, "-m", "reconciler", "watch", "-f", str(self.file), "--log-format", "json"]
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment["PYTHONPATH"] = str(ROOT)
+        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        self._wait_until_synced()
+        self.kernel = LiveKernel()
+        self.monitor = self.kernel.monitor(frozenset({"inet reconciler"}))
+        self.kernel.acquaint(self.monitor, frozenset())
+        # Carriers and addresses of what was just made settle for some seconds.
+        self._quiet(2.0)
+
+    def _wait_until_synced(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            event = json.loads(line)
+            if event["event"] == "status" and event["text"].startswith("Synced"):
+                return
+        raise RuntimeError("the agent ended before the host was as the file says")
+
+    def _quiet(self, seconds: float) -> None:
+        while select.select(self.monitor.descriptors(), [], [], seconds)[0]:
+            self.monitor.read()
+
+    def links(self) -> list[str]:
+        """The host's ends of the pairs of the first containers, RUNS of them or as many as there are."""
+        names = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, check=True).stdout)
+        ours = sorted(item["ifname"] for item in names if item["ifname"].startswith("c"))
+        return ours[:RUNS]
+
+    def until(self, there: Callable[[], bool]) -> float:
+        """The time at which something is `there`, which is looked at whenever the kernel tells anything."""
+        deadline = time.monotonic() + 10
+        while not there():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise RuntimeError("it did not come back")
+            select.select(self.monitor.descriptors(), [], [], left)
+            self.monitor.read()
+        return time.monotonic()
+
+    def has_port(self, link: str) -> bool:
+        """Whether the link is there and a port of its bridge."""
+        record = self.kernel.observe(Scope(part=Part(links=frozenset({link})))).namespaces[HOST]
+        return any(item.name == link and item.master for item in record.links)
+
+    def publishes(self, port: int) -> bool:
+        """Whether the port leads to a container."""
+        part = Part(elements=frozenset({("inet reconciler", "by_any4", f"tcp . {port}")}))
+        return any(self.kernel.observe(Scope(part=part)).tables.values())
+
+    def heal_link(self, name: str) -> float:
+        """Milliseconds from a deleted link to its being back."""
+        removal = Netlink(HOST, "RTM_DELLINK", (), (("index", Index(name)),))
+        return self.heal(removal, lambda: self.has_port(name))
+
+    def heal_element(self, port: int) -> float:
+        """Milliseconds from a deleted element to its being back."""
+        removal = NftElement("delete", "inet reconciler", "by_any4", f"tcp . {port}")
+        return self.heal(removal, lambda: self.publishes(port))
+
+    def heal(self, request: Netlink | NftElement, there: Callable[[], bool]) -> float:
+        """Milliseconds from the damage to the thing being back."""
+        self._quiet(0.3)
+        outcome = self.kernel.submit([request])
+        began = time.monotonic()
+        assert not outcome.failures, outcome.failures
+        return (self.until(there) - began) * 1e3
+
+    def close(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.communicate()
+        self.monitor.close()
+        self.kernel.close()
+
+
+def measured(watched: Watched) -> dict[str, float]:
+    """The medians of one number of containers, in milliseconds."""
+    # A different one each time: what is changed again and again counts as a quarrel, and is left alone.
+    links = [watched.heal_link(name) for name in watched.links()]
+    elements = [watched.heal_element(10_000 + place) for place in range(min(RUNS, watched.number))]
+    result = {
+        "link": statistics.median(links),
+        "element": statistics.median(elements),
+        "file": statistics.median(changed(watched, turn) for turn in range(RUNS)),
+    }
+    before = cpu(watched.process.pid)
+    time.sleep(5)
+    result["rest"] = (cpu(watched.process.pid) - before) / 5 * 100
+    result["memory"] = memory(watched.process.pid)
+    return result
+
+
+def changed(watched: Watched, turn: int) -> float:
+    """Milliseconds from a renamed file with another port to the port being there, less the debounce."""
+    from reconciler.watch.pace import Rates
+
+    watched._quiet(0.3)
+    port = 30_000 + turn
+    draft = watched.file.with_name(".draft")
+    draft.write_text(manifest(watched.number, port))
+    began = time.monotonic()
+    draft.rename(watched.file)
+    done = watched.until(lambda: watched.publishes(port))
+    took = (done - began - Rates().file_debounce) * 1e3
+    watched.file.with_name(".draft").write_text(manifest(watched.number))
+    watched.file.with_name(".draft").rename(watched.file)
+    watched.until(lambda: watched.publishes(10_000))
+    return took
+
+
+def cpu(pid: int) -> float:
+    """Seconds of processor time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pid: int) -> float:
+    """MB that a process has in memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+
+
+ROWS: dict[str, tuple[str, str]] = {
+    "link": ("a deleted link healed, ms", "median below 20"),
+    "element": ("a deleted element healed, ms", "median below 20"),
+    "file": ("a changed port in the kernel, ms beyond the debounce", "below 60"),
+    "rest": ("at rest, % of a core", "below 0.1"),
+    "memory": ("memory, MB", "below 120"),
+}
+
+
+def in_scratch(number: int) -> dict[str, float]:
+    """The figures for `number` containers, from a host that is gone afterwards."""
+
+    def work() -> dict[str, float]:
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["RECONCILE_STATE_DIR"] = f"{folder}/state"
+            watched = Watched(number, Path(folder))
+            try:
+                return measured(watched)
+            finally:
+                watched.close()
+                control.suspension_file("default").unlink(missing_ok=True)
+
+    run: Callable[[Callable[[], dict[str, float]]], dict[str, float]] = scratch.run
+    return run(work)
+
+
+def main() -> None:
+    """Prints the table."""
+    numbers = [int(text) for text in sys.argv[1:]] or [10, 1000]
+    found = {number: in_scratch(number) for number in numbers}
+    print(f"{'':56}" + "".join(f"{number:>10}" for number in numbers) + "   to reach")
+    for key, (title, goal) in ROWS.items():
+        print(f"{title:56}" + "".join(f"{found[number][key]:10.2f}" for number in numbers) + f"   {goal}")
+    if len(numbers) > 1:
+        for key in ("link", "element"):
+            quotient = found[numbers[-1]][key] / found[numbers[0]][key]
+            print(f"{key}: {numbers[-1]} against {numbers[0]}: {quotient:.2f}   at most 1.5")
+
+
+if __name__ == "__main__":
+    main()
