@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"a plan on the basis {arguments.basis} is never applied: add --dry-run")
     from reconciler.core import guards
 
-    document = context.document(arguments)
+    document = context.trusted_document(arguments)
     if not arguments.allow_empty:
         guards.refuse_empty(len(document.bridges), ", ".join(context.files(arguments)))
     desired = context.desired(document)

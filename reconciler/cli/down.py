@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli import context, options
+from reconciler.cli import context, options, trust
 from reconciler.cli import plan as plan_command
 from reconciler.cli.apply_file import make_so
 
@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
     options.file(parser)
     options.name(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would go, change nothing")
+    options.trust(parser)
     options.lock_timeout(parser)
     options.output(parser)
     parser.set_defaults(run=run)
@@ -46,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
             plan, view = reconcile.plan(kernel, State(), owner)
         show(plan, view, arguments)
         return 0
+    if not arguments.name and not arguments.trust_file and context.has_file(arguments):
+        trust.refuse_untrusted(context.files(arguments))  # it says whose things go
     return make_so(State(), owner, Policy(), arguments, limited=False, show=show)
 
 
