@@ -32,7 +32,7 @@ KINDS = ("live", "empty", "file", "git", "snapshot")
 MAX_SNAPSHOT = 64 * 1024 * 1024
 """Bytes."""
 _NAMELESS = frozenset({"live", "empty"})
-_UNKNOWN = "unknown"
+UNKNOWN_SETTING = "unknown"
 """What a setting is said to be that this kernel in memory does not know."""
 
 
@@ -67,9 +67,12 @@ def parse(text: str) -> Basis:
 
 
 def as_said(old: State, desired: State, owner: str) -> ModelKernel:
-    """A host on which `old` was applied, with what `old` and `desired` take for granted. Raises ReconcileError."""
+    """A host on which `old` was applied, with what `old` and `desired` take for granted. Raises ReconcileError.
+
+    `owner` is whose `desired` is; `old` may be another's.
+    """
     names = {key.name for state in (old, desired) for key in state.resources if key.space == "sysctl"}
-    kernel = ModelKernel(sysctls=dict.fromkeys(sorted(names), _UNKNOWN))
+    kernel = ModelKernel(sysctls=dict.fromkeys(sorted(names), UNKNOWN_SETTING))
     for key in taken_for_granted(old, desired):
         if key.space == "netns":
             kernel.network.add_namespace(key.name).lived_in = True
@@ -77,7 +80,9 @@ def as_said(old: State, desired: State, owner: str) -> ModelKernel:
         if key.space == "link":
             kernel.meddle(f"link {key.name} physical up")
     try:
-        plan, view = reconcile.plan(kernel, old, owner)
+        plan, view = reconcile.plan(
+            kernel, old, next((item.owner for item in old.resources.values() if item.owner), owner)
+        )
         reconcile.apply(kernel, old, plan, view.found)
     except ReconcileError as error:
         raise RefusedError(f"the basis cannot be brought about, even in memory: {error}") from error

@@ -5,6 +5,7 @@ ReconcileError                1  anything below, and nothing else is ever raised
 ├── ManifestError             3  the file is wrong; carries every problem found, each with its place
 ├── GuardError                4  a guard refused; nothing was touched
 │   └── ConflictError         4  something foreign stands where ours should be
+├── NotAwaitedError           1  nothing awaits confirmation (any more)
 ├── StalePlanError            5  a saved plan no longer fits what is there
 ├── LockedError               6  another run is at work
 ├── RolledBackError           7  a step failed, and the host is as it was before
@@ -19,9 +20,24 @@ from collections.abc import Iterable
 from typing import Protocol
 
 
-class Problem(Protocol):
-    """One thing that is wrong with a file; str() is the line to print."""
+class Spot(Protocol):
+    """A place in a file; line and column count from 1."""
 
+    @property
+    def file(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
+
+
+class Problem(Protocol):
+    """One thing that is wrong with a file; str() is the line to print, `FILE:LINE:COLUMN: error: MESSAGE`."""
+
+    @property
+    def position(self) -> Spot: ...
+    @property
+    def message(self) -> str: ...
     def __str__(self) -> str: ...
 
 
@@ -55,6 +71,10 @@ class GuardError(ReconcileError):
 
 class ConflictError(GuardError):
     """Something that is not ours stands where ours should be."""
+
+
+class NotAwaitedError(ReconcileError):
+    """Nothing awaits confirmation, or not any more."""
 
 
 class StalePlanError(ReconcileError):

@@ -1,7 +1,7 @@
 """What a wish means on the host it is for: the part of lowering that needs to have seen the kernel.
 
-Two things hang on what is there: `accept_ra`, without which a host that starts to forward IPv6 loses the default route it learned from
-router advertisements, and other tables' forward chains, which can drop what ours let through.
+Three things hang on what is there: `accept_ra`, without which a host that starts to forward IPv6 loses the default route it learned from
+router advertisements; other tables' forward chains, which can drop what ours let through; and the host's bounds (reconciler.bounds).
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from reconciler.core.messages import HOST, Snapshot
+from reconciler import bounds
+from reconciler.core.messages import HOST, ForwardChain, Snapshot
 from reconciler.core.resource import Key, Level, Note, State
 from reconciler.kinds.marks import owner_of_table
 from reconciler.kinds.sysctl import Sysctl
@@ -54,9 +55,21 @@ def complete(desired: State, snapshot: Snapshot) -> State:
 
 
 def _notes(desired: State, snapshot: Snapshot) -> Iterator[Note]:
+    yield from _absence_notes(snapshot)
     yield from _forwarding_notes(desired, snapshot)
     if _forwards(desired, IPV4_FORWARDING) or _forwards(desired, IPV6_FORWARDING):
-        yield from _dropping_notes(snapshot)
+        yield from dropping_notes(snapshot)
+    yield from bounds.notes(desired, snapshot)
+
+
+def _absence_notes(snapshot: Snapshot) -> Iterator[Note]:
+    """Why containers wait, where that is not just that they do not run."""
+    for absence in dict.fromkeys(snapshot.absent.values()):
+        text = absence.why
+        if absence.unknown:
+            names = ", ".join(sorted(name.partition(":")[2] for name, one in snapshot.absent.items() if one == absence))
+            text += f". What is wired of its containers stays as it is, all else of them waits: {names}"
+        yield Note(Level.WARNING, text)
 
 
 def _forwarding_notes(desired: State, snapshot: Snapshot) -> Iterator[Note]:
@@ -67,15 +80,40 @@ def _forwarding_notes(desired: State, snapshot: Snapshot) -> Iterator[Note]:
             yield Note(Level.WARNING, f"{text}, not only ours (it stays on when they go)")
 
 
-def _dropping_notes(snapshot: Snapshot) -> Iterator[Note]:
+def dropping(snapshot: Snapshot) -> Iterator[ForwardChain]:
+    """Forward chains of others that drop or reject what no rule of theirs accepts."""
     for chain in snapshot.forward_chains:
-        if chain.policy == "drop" and owner_of_table(chain.table) is None:
-            where = f"{chain.family} {chain.table} {chain.name}"
-            accept = f"nft add rule {where} iifname BRIDGE accept; nft add rule {where} oifname BRIDGE accept"
-            if (chain.table, chain.name) == ("filter", "FORWARD"):
-                accept = "iptables -I DOCKER-USER (or FORWARD) -i BRIDGE -j ACCEPT, and the same with -o"
-            yield Note(
-                Level.WARNING,
-                f"chain {where} drops forwarded packets by policy, those of our containers too, unless a rule in it "
-                f"accepts them ({accept})",
-            )
+        if chain.policy != "accept" and owner_of_table(chain.table) is None:
+            yield chain
+
+
+def told(chain: ForwardChain) -> str:
+    """What such a chain does, and whose it is."""
+    whose = f" (of {chain.manager})" if chain.manager else ""
+    verb = "rejects" if chain.policy == "reject" else "drops"
+    where = f"{chain.family} {chain.table} {chain.name}"
+    return (
+        f"chain {where}{whose} {verb} forwarded packets, those of our containers too, unless a rule in it accepts them"
+    )
+
+
+def way_out(chain: ForwardChain) -> str:
+    """The commands that have `chain` accept what goes to and comes from a bridge."""
+    where = f"{chain.family} {chain.table} {chain.name}"
+    match chain.manager:
+        case "docker":
+            return "iptables -I DOCKER-USER -i BRIDGE -j ACCEPT; iptables -I DOCKER-USER -o BRIDGE -j ACCEPT"
+        case "ufw":
+            return "ufw route allow in on BRIDGE; ufw route allow out on BRIDGE"
+        case "firewalld":
+            return "firewall-cmd --permanent --zone=trusted --add-interface=BRIDGE; firewall-cmd --reload"
+    if (chain.table, chain.name) == ("filter", "FORWARD"):
+        program = "ip6tables" if chain.family == "ip6" else "iptables"
+        return f"{program} -I FORWARD -i BRIDGE -j ACCEPT; {program} -I FORWARD -o BRIDGE -j ACCEPT"
+    return f"nft insert rule {where} iifname BRIDGE accept; nft insert rule {where} oifname BRIDGE accept"
+
+
+def dropping_notes(snapshot: Snapshot) -> Iterator[Note]:
+    """Warnings of others' forward chains that drop what no rule of theirs accepts."""
+    for chain in dropping(snapshot):
+        yield Note(Level.WARNING, f"{told(chain)} ({way_out(chain)})")

@@ -37,13 +37,11 @@ class _Lowering:
     resources: dict[Key, Resource] = field(default_factory=dict)
     origins: dict[Key, Origin] = field(default_factory=dict)
 
-    @property
-    def table(self) -> str:
-        return table_name(self.owner)
+    table: str = field(init=False)
+    bridge_table: str = field(init=False)
 
-    @property
-    def bridge_table(self) -> str:
-        return table_name(self.owner, "bridge")
+    def __post_init__(self) -> None:
+        self.table, self.bridge_table = table_name(self.owner), table_name(self.owner, "bridge")
 
     def add(self, origin: Origin, *resources: Resource) -> None:
         for resource in resources:
@@ -92,7 +90,7 @@ def lower(document: Document, host_id: str = "") -> State:
             lower_container(work, bridge, container)
     open_targets(work, document)
     notes = tuple(Note(Level.INFO, note.message, str(note.position)) for note in document.notes)
-    return State(work.resources, work.origins, notes)
+    return State(work.resources, work.origins, notes, str(document.position or ""))
 
 
 # --- the host --------------------------------------------------------------------------------------------------------
@@ -217,6 +215,10 @@ def lower_veth(work: _Lowering, bridge: BridgeNode, container: Container, link: 
     work.add(origin, veth, peer)
     for name, value in container.sysctls:
         work.add(origin, Sysctl(namespace=namespace, name=name, value=value))
+    if isinstance(container.attach, Pid | Docker | Podman) and any(item.version == 6 for item in container.addresses):
+        # Docker turns IPv6 off in a namespace that it gives no IPv6 address to (libnetwork, sandbox.go): ours would be refused.
+        name = f"net.ipv6.conf.{container.interface.replace('.', '/')}.disable_ipv6"
+        work.add(origin, Sysctl(namespace=namespace, name=name, value="0"))
     for address in container.addresses:
         work.add(origin, Address(owner=work.owner, namespace=namespace, link=container.interface, address=address))
     work.add(origin, *routes(work, bridge, container, namespace))
@@ -271,18 +273,18 @@ def published(
     work: _Lowering, bridge: BridgeNode, container: Container, port: Port, opens_on: tuple[Key, ...]
 ) -> Iterator[Element]:
     """The elements of one published port: one per family for a port, or for a range that keeps its numbers; else one per port."""
+    comment = _comment(f"{bridge.name}/{container.name}")
     for target in _targets(container, port):
-        wildcard = port.host_ip is None or port.host_ip.is_unspecified
-        address = () if wildcard else (port.host_ip,)
-        prefix = f"by_{'any' if wildcard else 'address'}"
+        address = () if port.host_ip is None or port.host_ip.is_unspecified else (str(port.host_ip),)
+        prefix, to = f"by_{'address' if address else 'any'}", str(target)
         for ranges, first, data in _spans(port):
             yield Element(
                 owner=work.owner,
                 table=work.table,
                 set=f"{prefix}{'_range' if ranges else ''}{target.version}",
-                match=tuple(map(str, (*address, port.protocol, first))),
-                data=tuple(map(str, (target, *data))),
-                comment=_comment(f"{bridge.name}/{container.name}"),
+                match=(*address, port.protocol, first),
+                data=(to, *map(str, data)),
+                comment=comment,
                 waits_for=opens_on,
             )
 

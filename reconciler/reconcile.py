@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import NoReturn, Protocol, TypeVar
 
-from reconciler import host_rules
-from reconciler.core.messages import HOST, Failure, FlushConntrack, Outcome, Request, Scope, Snapshot
+from reconciler import bounds, host_rules
+from reconciler.core.messages import HOST, Failure, FlushConntrack, Outcome, Request, Scope, Snapshot, by_process
 from reconciler.core.plan import Action, Plan, Step, schedule
 from reconciler.core.planner import Policy
 from reconciler.core.planner import plan as make_plan
@@ -50,6 +50,8 @@ class View:
 
     found: State
     desired: State
+    snapshot: Snapshot
+    """What `found` was decoded from."""
 
 
 def scope_of(desired: State, owner: str) -> Scope:
@@ -58,7 +60,7 @@ def scope_of(desired: State, owner: str) -> Scope:
     named = {key.name if key.space == "netns" else key.namespace for key in keys} - {HOST}
     outer = {key.name for item in keys.values() for key in item.inside() if key.space == "netns"}
     sysctls = {(item.namespace, item.name) for item in keys.values() if isinstance(item, Sysctl)}
-    return Scope(frozenset(named | outer), frozenset(sysctls), tables(owner))
+    return Scope(frozenset(named | outer), frozenset(sysctls) | bounds.settings(desired), tables(owner))
 
 
 def observe(kernel: Kernel, desired: State, owner: str) -> Snapshot:
@@ -74,7 +76,7 @@ def observe(kernel: Kernel, desired: State, owner: str) -> Snapshot:
 def look(kernel: Kernel, desired: State, owner: str) -> View:
     """Observes, and completes the wish with what depends on the host it is for."""
     snapshot = observe(kernel, desired, owner)
-    return View(decode(snapshot), host_rules.complete(desired, snapshot))
+    return View(decode(snapshot), host_rules.complete(desired, snapshot), snapshot)
 
 
 def plan(kernel: Kernel, desired: State, owner: str, policy: Policy = Policy()) -> tuple[Plan, View]:
@@ -109,7 +111,7 @@ def apply(
         touched |= {key for step in todo.steps for key in (step.key, *step.subject.inside())}
         came |= made(todo.steps, outcome)
         why = explain(outcome.failures[0], todo.steps) if outcome.failures else ""
-        if why and not _may_pass(outcome.failures[0], todo.steps):
+        if why and not _may_pass(outcome.failures[0], todo.steps, desired):
             _roll_back(kernel, before, first.owner, why, touched, came)
         owed += flushes_left(todo.steps, outcome)
         todo = _plan_again(kernel, desired, first.owner, policy)
@@ -125,7 +127,8 @@ def apply(
         if not todo.steps:
             return sent
     labels = ", ".join(step.subject.label for step in todo.steps[:5])
-    why = why or f"it does not come to rest, something keeps changing: {labels}"
+    restless = f"it does not come to rest, something keeps changing: {labels}"
+    why = f"{restless}\n{why}" if why else restless
     _roll_back(kernel, before, first.owner, why, touched, came)
     raise AssertionError("unreachable")
 
@@ -164,13 +167,32 @@ _PASSING = frozenset({errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ERESTART})
 """Interrupted, an answer lost, another's transaction in between: whether it was done is to be looked at, and the next try may well do."""
 
 
-def _may_pass(failure: Failure, steps: Sequence[Step]) -> bool:
-    """Whether what is left to do is not a matter of undoing but of looking again: the refusal is one that passes, or what was to
-    be deleted has gone by itself in the meantime, as the pair of a container that ended."""
+def _may_pass(failure: Failure, steps: Sequence[Step], desired: State) -> bool:
+    """Whether what is left to do is not a matter of undoing but of looking again.
+
+    The refusal is one that passes; or others were quicker: what was to be deleted has gone by itself, as the pair of a container
+    that ended, or what was to be made or changed has gone with a container, which ended or was started again since we looked.
+    """
     if isinstance(failure.request, FlushConntrack):
         return False  # no look shows which flows are still to be forgotten
     step = steps[schedule(steps).steps[failure.position]]
-    return failure.errno in _PASSING or (step.action is Action.DELETE and failure.errno in _GONE)
+    if failure.errno in _PASSING:
+        return True
+    return failure.errno in _GONE and (step.action is Action.DELETE or _rests_on_process(step.subject, desired))
+
+
+def _rests_on_process(resource: Resource, desired: State) -> bool:
+    """Whether `resource` goes when a process of somebody else's does."""
+    todo, seen = [resource], {resource.key}
+    while todo:
+        item = todo.pop()
+        for key in (*item.inside(), *item.needs()):
+            if key.space == "netns" and by_process(key.name):
+                return True
+            if key in desired.resources and key not in seen:
+                seen.add(key)
+                todo.append(desired.resources[key])
+    return False
 
 
 def flushes_left(steps: Sequence[Step], outcome: Outcome) -> Sequence[Request]:
@@ -261,27 +283,22 @@ class _Undone:
 def _undo(kernel: Kernel, before: State, owner: str, touched: Set[Key] | None, made: Set[Key]) -> _Undone:
     """Does what `undo` says."""
     worth = {key: item for key, item in before.resources.items() if not isinstance(item, NetnsName)}
-    lost = {key: item for key, item in worth.items() if _cannot_be_made_again(item)}
-    target = State(
-        {
-            key: item
-            for key, item in worth.items()
-            if (touched is None or key in touched or item.owner == owner) and key not in lost
-        }
-    )
-    scope, refusal, anew = scope_of(target, owner), "", dict[str, None]()
+    concerned = {key: item for key, item in worth.items() if touched is None or key in touched or item.owner == owner}
+    as_it_is = {key for key, item in concerned.items() if cannot_be_made_again(item)}
+    scope, refusal, anew = scope_of(State(concerned), owner), "", dict[str, None]()
     for tries_left in reversed(range(ROUNDS + 1)):
         found = decode(_insist(lambda: kernel.observe(scope)))
-        seen = State(
-            {
-                key: replace(item, owner=owner) if key in made and item.owner is None else item
-                for key, item in found.resources.items()
-                if key not in lost
-            }
-        )
-        back = make_plan(target, seen, owner, Policy(adopt=True))
+        seen = {
+            key: replace(item, owner=owner) if key in made and item.owner is None else item
+            for key, item in found.resources.items()
+        }
+        # What is there in the stead of something that cannot be made again is as good, and stays with all that rests on it.
+        target = {key: item for key, item in concerned.items() if key not in as_it_is}
+        target |= {key: seen[key] for key in as_it_is if key in seen}
+        back = make_plan(State(target), replace(found, resources=seen), owner, Policy(adopt=True))
         if not back.steps:
-            gone = tuple(Step(None, item) for key, item in lost.items() if key not in found.resources)
+            lost = (item for item in worth.values() if cannot_be_made_again(item))
+            gone = tuple(Step(None, item) for item in lost if item.key not in found.resources)
             return _Undone(gone, "", tuple(anew))
         if tries_left:
             outcome = perform(kernel, back.steps)
@@ -294,7 +311,7 @@ def _makes_namespace(step: Step) -> bool:
     return step.action is Action.CREATE and isinstance(step.subject, Netns)
 
 
-def _cannot_be_made_again(item: object) -> bool:
+def cannot_be_made_again(item: object) -> bool:
     """A chain whose rules an older version wrote: what is there in its stead is newer, and stays. A veth into a namespace
     that no file names any more: what was inside of that was not seen."""
     if isinstance(item, Chain):

@@ -22,6 +22,7 @@ from reconciler.core.plan import Plan
 from reconciler.core.planner import Policy
 from reconciler.core.resource import Key
 from reconciler.errors import PlatformError, StalePlanError, UsageError
+from reconciler.kernel.place import boot_id
 from reconciler.reconcile import View
 from reconciler.render.json import plain, plan_json
 
@@ -42,14 +43,6 @@ class Saved:
     files: tuple[tuple[str, str], ...]
     objects: Mapping[str, str]
     plan: Mapping[str, Any]
-
-
-def boot_id() -> str:
-    """What tells this boot from all others (random(4)). Raises PlatformError."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError as error:
-        raise PlatformError(f"the boot id cannot be read: {error.strerror}") from error
 
 
 def network_namespace() -> int:

@@ -15,11 +15,17 @@ import ctypes
 import errno
 import fcntl
 import os
+import pickle
 import socket
 import struct
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any, TypeVar
 
-from reconciler.errors import PlatformError
+from reconciler.errors import PlatformError, ReconcileError, RefusedError
+
+Result = TypeVar("Result")
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
@@ -115,6 +121,60 @@ def in_own_process_tree() -> int:
         except OSError:
             pass
     return child
+
+
+def run(work: Callable[[], Result]) -> Result:
+    """Does `work` in a child that is in scratch namespaces, and returns what it returned, which has to be picklable.
+
+    The calling process stays where it is; killed, it takes the child along. Raises PlatformError as `enter` does, RefusedError with the
+    words of any other exception of the child's.
+    """
+    parent = os.getpid()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(reading)
+            with os.fdopen(writing, "wb") as pipe:
+                _do(work, pipe, parent)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    try:
+        with os.fdopen(reading, "rb") as pipe:
+            said = pipe.read()
+    except BaseException:
+        os.kill(child, _SIGKILL)
+        raise
+    finally:
+        _, status = os.waitpid(child, 0)
+    if not said:
+        raise RefusedError(f"the process in the scratch namespaces ended without a word (status {status})")
+    value, refusal, forbidden = pickle.loads(said)
+    if forbidden:
+        raise PlatformError(forbidden)
+    if refusal:
+        raise RefusedError(refusal)
+    result: Result = value
+    return result
+
+
+def _do(work: Callable[[], Any], pipe: IO[bytes], parent: int) -> None:
+    """What the child of `run` does: (value, refusal, what forbids it) goes through the pipe."""
+    _libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        return  # it ended before it could be told apart
+    try:
+        enter()
+        said = pickle.dumps((work(), "", ""))
+    except PlatformError as error:
+        said = pickle.dumps((None, "", str(error)))
+    except (ReconcileError, OSError) as error:
+        said = pickle.dumps((None, str(error), ""))
+    except Exception:
+        # A mistake of ours: all that is known of it goes out.
+        said = pickle.dumps((None, traceback.format_exc(), ""))
+    pipe.write(said)
 
 
 def _may_without_user_namespace() -> bool:

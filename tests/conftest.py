@@ -22,6 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if _reason:
         for item in items:
             if any(
-                part in item.nodeid for part in ("/packets/", "/kernel/", "/cli/", "real_kernel", "examples", "leaves")
+                part in item.nodeid
+                for part in ("/packets/", "/kernel/", "/cli/", "/runtimes/", "real_kernel", "examples", "leaves")
             ):
                 item.add_marker(pytest.mark.skip(reason=_reason))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli import main
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -19,6 +21,21 @@ def test_the_reference_pages_are_up_to_date() -> None:
     command = [sys.executable, ROOT / "scripts" / "docs", "--check"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_the_page_on_exposure_shows_is_what_the_command_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "exposure.md").read_text()
+    files = re.findall(r"```yaml\n(# (\S+)\n.*?)```", page, re.DOTALL)
+    for text, name in files:
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"```text\n\$ reconcile ([^\n]*)\n(.*?)```", page, re.DOTALL)
+    for command, shown in commands:
+        assert main(command.split()) == 0
+        assert capsys.readouterr().out == shown
+    assert (len(files), len(commands)) == (2, 2)
 
 
 def test_links_between_pages_lead_somewhere() -> None:

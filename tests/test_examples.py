@@ -9,13 +9,14 @@ import pytest
 import yaml
 
 from reconciler import reconcile, sandbox
-from reconciler.core.messages import HOST, Scope
+from reconciler.core.messages import HOST, Scope, by_process
 from reconciler.core.resource import State
 from reconciler.errors import PlatformError
 from reconciler.kernel.live import LiveKernel
 from reconciler.lower import lower
 from reconciler.manifest import Document, load
 from reconciler.scratch import enter
+from tests.support.standin import StandIns
 from tests.support.tun import needs_tun
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
@@ -40,7 +41,9 @@ def kernel(document: Document) -> Iterator[LiveKernel]:
         enter()
     except PlatformError as error:
         pytest.skip(str(error))
-    with LiveKernel() as live:
+    # What an example takes for granted: that its containers run.
+    names = filter(by_process, reconcile.scope_of(lower(document), document.name).namespaces)
+    with StandIns(*names) as containers, LiveKernel(containers=containers) as live:
         assert live.submit(list(sandbox.requests(document, sandbox.world(document)))).failures == ()
         yield live
 

@@ -90,6 +90,8 @@ def output(*command: str) -> str:
         (["sandbox", "-f", EXAMPLE, "--bare", "--exec", "ip netns exec sandbox-client sleep 300 & exit 0"], 0),
         (["sandbox", "-f", "/nowhere.yaml"], 3),
         (["validate", "-f", EXAMPLE], 0),
+        (["test", "-f", EXAMPLE], 0),
+        (["plan", "--basis", "empty", "-f", EXAMPLE, "--rehearse"], 0),
         (["--dry-run", "-f", EXAMPLE], 0),
         (["plan", "-f", EXAMPLE, "--format", "json"], 0),
         (["status", "-f", EXAMPLE], 0),

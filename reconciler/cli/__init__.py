@@ -1,7 +1,8 @@
 """The command line: arguments, wiring and exit codes. Nothing below knows a flag.
 
 Each command is a module of this package with two functions: `add(commands)` declares its arguments, `run(arguments)` does it
-and returns the exit code. They are found in `parser.COMMANDS`.
+and returns the exit code. They are found in `parser.COMMANDS`. One that can do without privilege says so by `unprivileged`, a
+function of the arguments: then all capabilities are given up before it begins.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process's own). Returns the exit code; spec'd in docs/commands.md."""
+    from reconciler.cli import timings
     from reconciler.cli.parser import parse
     from reconciler.errors import ReconcileError
 
@@ -23,8 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A run makes many small values and soon ends: to look for circles among them all the time costs a tenth of it.
     gc.set_threshold(100_000)
     arguments = parse(sys.argv[1:] if argv is None else argv)
+    # Only in a process of its own: there is no way back.
+    if argv is None and arguments.unprivileged(arguments):
+        from reconciler.kernel import privilege
+
+        privilege.give_up()
+    timings.begin()
     try:
-        code: int = arguments.run(arguments)
+        code = _run(arguments)
         sys.stdout.flush()
     except ReconcileError as error:
         sys.stdout.flush()
@@ -41,7 +53,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A full disk behind standard output, no file descriptor left: the system's fault, and not worth a traceback.
         where = f": {error.filename}" if error.filename else ""
         return _fail_quietly(f"{error.strerror or error}{where}")
+    finally:
+        if getattr(arguments, "timings", False):
+            sys.stderr.write(timings.report())
     return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Does the command. One that prints plans says what is wrong with an invalid file in the same format, and to the same files."""
+    if not hasattr(arguments, "write"):
+        return int(arguments.run(arguments))
+    from reconciler.cli import output
+    from reconciler.errors import ManifestError
+
+    output.check(arguments)
+    try:
+        return int(arguments.run(arguments))
+    except ManifestError as error:
+        output.show_problems(error.problems, arguments)
+        raise
 
 
 def _fail_quietly(message: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli import context, options, trust
+from reconciler.cli import context, options, safety, trust
 from reconciler.cli.apply_file import make_so
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("path", metavar="PATH", help="what `reconcile plan --out PATH` wrote")
     options.guards(parser)
+    options.safety(parser)
     options.output(parser)
     parser.set_defaults(run=run)
 
@@ -47,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         saved.check(plan, fresh, view)
         guards.refuse_conflicts(fresh)
         guards.refuse_many_deletes(fresh, arguments.max_deletes)
+        # A plan that is refused is not used up.
+        safety.refuse_cutoff(fresh, view, arguments)
         saved.take(plan, lock.directory())
 
     return make_so(context.desired(document), plan.owner, plan.policy, arguments, accept=accept)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from reconciler.cli import context, options
+from reconciler.cli import context, options, safety, timings
 from reconciler.cli import plan as plan_command
 from reconciler.errors import StalePlanError, UsageError
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from reconciler.core.plan import Plan
     from reconciler.core.planner import Policy
     from reconciler.core.resource import State
-    from reconciler.reconcile import View
+    from reconciler.reconcile import Kernel, Progress, View
+    from reconciler.render.report import Report
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +26,22 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.policy(parser)
     options.basis(parser)
     options.guards(parser)
+    parser.add_argument(
+        "--keep-going",
+        action="store_true",
+        help="when something fails, leave it out with all that rests on it, finish the rest, tell every failure, and exit 1 "
+        "(default: undo everything, exit 7)",
+    )
+    options.safety(parser)
     options.output(parser)
     options.detailed_exitcode(parser)
     options.fail_on(parser)
-    parser.set_defaults(run=run)
+    options.rehearse(parser)
+    parser.set_defaults(run=run, unprivileged=_unprivileged)
+
+
+def _unprivileged(arguments: argparse.Namespace) -> bool:
+    return bool(arguments.dry_run) and context.needs_no_privilege(arguments)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -37,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         return plan_command.run(arguments)
     if arguments.basis != "live":
         raise UsageError(f"a plan on the basis {arguments.basis} is never applied: add --dry-run")
+    if arguments.rehearse:
+        raise UsageError("--rehearse goes with --dry-run (or `reconcile plan`)")
     from reconciler.core import guards
 
     document = context.trusted_document(arguments)
@@ -53,34 +68,69 @@ def make_so(
     arguments: argparse.Namespace,
     *,
     limited: bool = True,
-    show: Callable[[Plan, View, argparse.Namespace], None] = plan_command.show,
+    show: Callable[[Report, argparse.Namespace], None] = plan_command.show,
     accept: Callable[[Plan, View], None] | None = None,
 ) -> int:
     """Brings the host to `desired` under the lock of `owner`, and prints what was done. Returns the exit code.
 
-    `accept` sees the plan before all else, and raises to refuse it; nobody may have changed any nftables table meanwhile.
+    `accept` sees the plan before all else, and raises to refuse it, also if it cuts the way to this host; nobody may have changed any
+    nftables table meanwhile.
     """
     from reconciler import reconcile
     from reconciler.core import guards
     from reconciler.kernel.lock import Lock
 
-    with context.kernel(read_only=False) as kernel, Lock(owner, arguments.lock_timeout):
-        generation = kernel.generation() if accept is not None else 0
-        plan, view = reconcile.plan(kernel, desired, owner, policy)
-        if accept is not None:
-            accept(plan, view)
-            if kernel.generation() != generation:
-                raise StalePlanError("an nftables table was changed just now. Nothing was touched: try again")
-        show(plan, view, arguments)
-        sys.stdout.flush()
-        guards.refuse_conflicts(plan)
-        if limited:
-            guards.refuse_many_deletes(plan, arguments.max_deletes)
-        if plan.steps:
-            with _Progress() as progress:
-                reconcile.apply(kernel, desired, plan, view.found, policy, progress)
-            _report(plan, arguments)
-    return 0
+    keep_going = getattr(arguments, "keep_going", False)
+    safety.check_options(arguments)
+    with context.kernel(read_only=False) as kernel:
+        with Lock(owner, context.patience(owner, arguments)):
+            safety.settle(kernel, owner)
+            safety.refuse_again(owner, desired, arguments)
+            generation = kernel.generation() if accept is not None else 0
+            plan, view = reconcile.plan(kernel, desired, owner, policy)
+            if accept is not None:
+                accept(plan, view)
+                if kernel.generation() != generation:
+                    raise StalePlanError("an nftables table was changed just now. Nothing was touched: try again")
+            show(plan_command.report_of(plan, view), arguments)
+            sys.stdout.flush()
+            if not keep_going:
+                guards.refuse_conflicts(plan)
+            if limited:
+                guards.refuse_many_deletes(plan, arguments.max_deletes)
+            if accept is None:
+                safety.refuse_cutoff(plan, view, arguments)
+            journal = None
+            if plan.steps:
+                with _Progress() as progress:
+                    if keep_going:
+                        return _keep_going(kernel, desired, plan, policy, progress, arguments)
+                    journal = safety.apply(kernel, desired, plan, view, policy, progress, arguments)
+                timings.lap("plan")
+                _report(plan, arguments)
+            if journal is None:
+                safety.forget_rolled_back(owner)
+        return 0 if journal is None else safety.await_confirmation(kernel, journal, arguments)
+
+
+def _keep_going(
+    kernel: Kernel, desired: State, plan: Plan, policy: Policy, progress: Progress, arguments: argparse.Namespace
+) -> int:
+    """Does what can be done. Returns the exit code: 1 if anything could not."""
+    from reconciler import keep_going
+
+    result = keep_going.apply(kernel, desired, plan, policy, progress)
+    if not result.failures:
+        _report(plan, arguments)
+        return 0
+    for why in result.failures.values():
+        print(f"reconcile: {why}", file=sys.stderr)
+    left = len(result.left.steps)
+    print(
+        f"reconcile: {len(result.failures)} could not be done; {len(result.done)} changes were, and {left} are left",
+        file=sys.stderr,
+    )
+    return 1
 
 
 def _report(plan: Plan, arguments: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
         "tcsh:  reconcile completion tcsh > /etc/profile.d/reconcile.completion.csh",
     )
     parser.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="the shell")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, unprivileged=lambda arguments: True)
 
 
 def run(arguments: argparse.Namespace) -> int:

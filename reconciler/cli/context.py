@@ -15,15 +15,19 @@ if TYPE_CHECKING:
     import argparse
 
     from reconciler.basis import Basis
+    from reconciler.cli.timings import Timed
     from reconciler.core.plan import Plan
     from reconciler.core.planner import Policy
     from reconciler.core.resource import State
-    from reconciler.kernel.live import LiveKernel
+    from reconciler.exposure import Change
+    from reconciler.kernel.namespaces import Containers
     from reconciler.manifest import Document
     from reconciler.reconcile import View
 
 FILE_VARIABLE = "RECONCILE_FILE"
 """Names files, separated as in PATH, for commands without -f. The sandbox sets it."""
+STATE_VARIABLE = "RECONCILE_STATE_DIR"
+"""Where what awaits confirmation is kept (reconciler.confirm.directory)."""
 DEFAULT_FILES = (Path("reconcile.yaml"), Path("/etc/reconciler"))
 
 
@@ -74,9 +78,12 @@ def has_file(arguments: argparse.Namespace) -> bool:
 
 def desired(document: Document) -> State:
     """What the file comes to on this host."""
+    from reconciler.cli import timings
     from reconciler.lower import lower
 
-    return lower(document, host_id())
+    state = lower(document, host_id())
+    timings.lap("file")
+    return state
 
 
 def host_id() -> str:
@@ -94,21 +101,50 @@ def policy(arguments: argparse.Namespace) -> Policy:
     return Policy(adopt=arguments.adopt, prune_foreign=arguments.prune == "foreign")
 
 
-@contextmanager
-def kernel(*, read_only: bool) -> Iterator[LiveKernel]:
-    """The live kernel. One that is `read_only` refuses every writing message. Raises PlatformError without the privilege."""
-    from reconciler.kernel.live import LiveKernel
+def require_privilege() -> None:
+    """Raises PlatformError if this process has not the capabilities that the live kernel takes."""
+    from reconciler.kernel import privilege
 
-    if os.geteuid() != 0:
+    lacking = privilege.missing()
+    if lacking:
         raise PlatformError(
-            "this reads and changes the host's network, which takes root: run it with sudo, "
+            f"this reads and changes the host's network, which takes root, or {' and '.join(lacking)}: run it with sudo, "
             "or try it with no root and no risk: reconcile sandbox"
         )
-    live = LiveKernel(read_only=read_only)
+
+
+_AGENTS_TURN = 10.0
+
+
+def patience(owner: str, arguments: argparse.Namespace) -> float:
+    """Seconds to wait for the lock. An agent has it for moments at a time, so where one runs there is always some patience."""
+    from reconciler.kernel.lock import agents_door
+
+    asked: float = arguments.lock_timeout
+    return max(asked, _AGENTS_TURN if agents_door(owner).exists() else 0.0)
+
+
+@contextmanager
+def kernel(*, read_only: bool, containers: Containers | None = None) -> Iterator[Timed]:
+    """The live kernel. One that is `read_only` refuses every writing message. Raises PlatformError without the privilege.
+
+    `containers` is for who takes many looks: it remembers what it found, also while an engine does not answer.
+    """
+    from reconciler.cli.timings import Timed
+    from reconciler.kernel.live import LiveKernel
+    from reconciler.runtimes.containers import Containers as EnginesContainers
+
+    require_privilege()
+    live = LiveKernel(read_only=read_only, containers=containers or EnginesContainers())
     try:
-        yield live
+        yield Timed(live)
     finally:
         live.close()
+
+
+def needs_no_privilege(arguments: argparse.Namespace) -> bool:
+    """Whether a dry run looks at no live kernel."""
+    return bool(arguments.basis != "live" and not getattr(arguments, "rehearse", False))
 
 
 def plan(document: Document, arguments: argparse.Namespace) -> tuple[Plan, View]:
@@ -147,6 +183,15 @@ def _as_before(chosen: Basis, arguments: argparse.Namespace) -> State:
     return desired(from_texts(texts)) if texts else State()
 
 
+def exposure(plan: Plan, view: View) -> tuple[Change, ...]:
+    """What the plan opens, closes and moves for those who reach containers; nothing is computed where it changes nothing."""
+    if not plan.steps:
+        return ()
+    from reconciler.exposure import of_plan
+
+    return of_plan(plan, view.found, view.desired)
+
+
 def colored() -> bool:
     """Whether standard output is a terminal that may be coloured (https://no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -162,3 +207,17 @@ def owner(arguments: argparse.Namespace) -> str:
         return document(arguments).name
     except UsageError:
         return DEFAULT_OWNER
+
+
+def agents_owner(arguments: argparse.Namespace) -> str:
+    """The same for a word to the agent, which has to reach it also when the file is invalid."""
+    from reconciler.errors import ManifestError
+    from reconciler.watch import control
+
+    try:
+        return owner(arguments)
+    except ManifestError:
+        running = control.only_owner()
+        if running is None:
+            raise
+        return running

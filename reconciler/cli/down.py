@@ -6,13 +6,12 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli import context, options, trust
+from reconciler.cli import context, options, output, safety, trust
 from reconciler.cli import plan as plan_command
 from reconciler.cli.apply_file import make_so
 
 if TYPE_CHECKING:
-    from reconciler.core.plan import Plan
-    from reconciler.reconcile import View
+    from reconciler.render.report import Report
 
 NOT_WANTED = "not in the file"
 """The planner's reason."""
@@ -31,6 +30,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print what would go, change nothing")
     options.trust(parser)
     options.lock_timeout(parser)
+    options.safety(parser)
     options.output(parser)
     parser.set_defaults(run=run)
 
@@ -45,17 +45,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         with context.kernel(read_only=True) as kernel:
             plan, view = reconcile.plan(kernel, State(), owner)
-        show(plan, view, arguments)
+        show(plan_command.report_of(plan, view), arguments)
+        safety.foretell(plan, view, arguments)
         return 0
     if not arguments.name and not arguments.trust_file and context.has_file(arguments):
         trust.refuse_untrusted(context.files(arguments))  # it says whose things go
     return make_so(State(), owner, Policy(), arguments, limited=False, show=show)
 
 
-def show(plan: Plan, view: View, arguments: argparse.Namespace) -> None:
+def show(report: Report, arguments: argparse.Namespace) -> None:
     """Prints the plan. It goes for no file, so it does not speak of one."""
-    if plan.empty and arguments.format == "text":
-        print(f"Nothing to do: nothing on this host carries the mark of the owner {plan.owner!r}.")
-        return
+    plan = report.plan
     steps = tuple(replace(step, reason="taken down") if step.reason == NOT_WANTED else step for step in plan.steps)
-    plan_command.show(replace(plan, steps=steps), view, arguments)
+    nothing = f"Nothing to do: nothing on this host carries the mark of the owner {plan.owner!r}.\n"
+    output.show(replace(report, plan=replace(plan, steps=steps)), arguments, said=nothing if plan.empty else None)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reconciler.core.messages import IPAddress
 
 
 def non_negative(text: str) -> int:
@@ -14,6 +18,45 @@ def non_negative(text: str) -> int:
 
 
 non_negative.__name__ = "whole number"
+
+
+def seconds(text: str) -> float:
+    """A span of time in seconds (90, 90s, 15m, 2h, 1d), for argparse."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = (text[:-1], units[text[-1:]]) if text[-1:] in units else (text, 1)
+    value = float(number) * unit
+    if not 0 < value < 1e9:
+        raise ValueError
+    return value
+
+
+seconds.__name__ = "span of time"
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+positive.__name__ = "number of seconds"
+
+
+def address(text: str) -> tuple[str, int]:
+    """ADDR:PORT, or [ADDR]:PORT for IPv6, for argparse."""
+    from ipaddress import ip_address
+
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    number = int(port)
+    if not colon or not 0 <= number <= 65535:
+        raise ValueError
+    return str(ip_address(host)), number
+
+
+address.__name__ = "ADDR:PORT"
 
 
 def file(parser: argparse.ArgumentParser) -> None:
@@ -74,10 +117,85 @@ def lock_timeout(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def safety(parser: argparse.ArgumentParser) -> None:
+    """What keeps the host within reach."""
+    parser.add_argument(
+        "--confirm-timeout",
+        type=positive,
+        metavar="SECONDS",
+        help="apply, then wait for `reconcile confirm`; if it does not come in time, all is undone, whatever becomes of this terminal",
+    )
+    protect(parser)
+    parser.add_argument(
+        "--allow-cutoff",
+        action="store_true",
+        help="accept a plan that cuts the way by which this host is reached (with --confirm-timeout only)",
+    )
+
+
+def protect(parser: argparse.ArgumentParser) -> None:
+    """Ways that must not be cut."""
+    parser.add_argument(
+        "--protect",
+        type=_address,
+        action="append",
+        default=[],
+        metavar="ADDR",
+        help="refuse a plan that cuts the way to ADDR, or one of this host's own addresses ADDR from the network; may be given several "
+        "times. The way of an ssh session is always looked after",
+    )
+
+
+def _address(text: str) -> IPAddress:
+    """An IP address, for argparse."""
+    from reconciler.kernel.session import address
+
+    return address(text)
+
+
+_address.__name__ = "IP address"
+
+
 def output(parser: argparse.ArgumentParser) -> None:
     """How to print a plan."""
-    parser.add_argument("--format", choices=["text", "json"], default="text", help="how to print (default: text)")
+    formats(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="every kernel object and every request by itself")
+    parser.add_argument("--timings", action="store_true", help="say on standard error what each phase took")
+
+
+def formats(parser: argparse.ArgumentParser) -> None:
+    """What to print in which format, and where to."""
+    from reconciler.render.formats import FORMATS
+
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="how to print: text (the default), json (docs/plan-format.md), markdown (a comment for a pull request), github (annotations), "
+        "sarif (for code scanning)",
+    )
+    parser.add_argument(
+        "--write",
+        action="append",
+        type=_write,
+        default=[],
+        metavar="FORMAT=PATH",
+        help="also write it to PATH in another format, whole or not at all; any number of times",
+    )
+
+
+def _write(text: str) -> tuple[str, str]:
+    """(format, path) of `text`, for argparse."""
+    from reconciler.render.formats import FORMATS
+
+    name, equals, path = text.partition("=")
+    if name not in FORMATS:
+        raise argparse.ArgumentTypeError(f"{name!r} is no format: give FORMAT=PATH, FORMAT one of {', '.join(FORMATS)}")
+    if not (equals and path):
+        raise argparse.ArgumentTypeError(f"{text!r} names no file: give {name}=PATH")
+    if path == "-":
+        raise argparse.ArgumentTypeError(f"{text!r}: what goes to standard output says --format {name}")
+    return name, path
 
 
 def basis(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +211,16 @@ def basis(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", metavar="NAME", help="refuse a snapshot of any other host")
 
 
+def rehearse(parser: argparse.ArgumentParser) -> None:
+    """Whether to try the plan first."""
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="also do the plan in a scratch namespace, with a TCP flow open through every port that stays published, and say which flows "
+        "it cuts; needs no root. Exit 1 if it fails or cuts a flow that the plan does not mark",
+    )
+
+
 def fail_on(parser: argparse.ArgumentParser) -> None:
     """Gates for CI."""
     parser.add_argument(
@@ -101,18 +229,18 @@ def fail_on(parser: argparse.ArgumentParser) -> None:
         type=_gates,
         default=(),
         help="exit 2 if the plan would: delete (remove anything of ours for good), disruption (interrupt traffic that flows now), "
-        "drift (change anything at all on a live host)",
+        "drift (change anything at all on a live host), exposure (open or widen what can be reached, see `reconcile exposure`)",
     )
 
 
 def _gates(text: str) -> tuple[str, ...]:
     """The names in `text`, for argparse."""
-    from reconciler.core.gates import GATES
+    from reconciler.core.gates import NAMES
 
     names = tuple(text.split(","))
-    unknown = [name for name in names if name not in GATES]
+    unknown = [name for name in names if name not in NAMES]
     if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(GATES)}")
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(NAMES)}")
     return names
 
 
@@ -125,4 +253,13 @@ def name(parser: argparse.ArgumentParser) -> None:
     """Whose things, for commands that need no file."""
     parser.add_argument(
         "--name", metavar="OWNER", help="the owner, `name:` of a file (default: as the file says, else `default`)"
+    )
+
+
+def name_of_pending(parser: argparse.ArgumentParser) -> None:
+    """Whose change, for commands that look at what awaits confirmation and at no file."""
+    parser.add_argument(
+        "--name",
+        metavar="OWNER",
+        help="the owner, `name:` of a file (default: the only one that has a change awaiting)",
     )

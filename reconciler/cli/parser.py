@@ -15,13 +15,21 @@ COMMANDS = (
     "apply_file",
     "plan",
     "apply",
+    "watch",
+    "suspend",
+    "resume",
     "validate",
     "status",
     "ports",
+    "exposure",
     "show",
     "snapshot",
+    "confirm",
+    "rollback",
     "down",
+    "doctor",
     "sandbox",
+    "expect",
     "schema",
     "completion",
 )
@@ -44,10 +52,11 @@ exit codes:
   1   failed; nothing is half done unless it says so
   2   a dry run found differences (with --detailed-exitcode, or what --fail-on names)
   3   the file is invalid
-  4   a guard refused: too many deletions, an empty file, a foreign object in the way
+  4   a guard refused: too many deletions, an empty file, a foreign object in the way,
+      the way to this host cut, a change that awaits confirmation
   5   the saved plan is stale: what it rests on has changed
   6   another run is at work (its pid is named)
-  7   a step failed and was rolled back: the host is as it was
+  7   a step failed, or nobody confirmed, and it was rolled back: the host is as it was
   64  wrong usage
 
 `reconcile COMMAND --help` says more of each. The file is described in docs/file.md and by `reconcile schema`.
@@ -102,6 +111,7 @@ def build() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", prog="reconcile", parser_class=Parser, action=_Commands
     )
+    parser.set_defaults(unprivileged=lambda arguments: False)
     for name in COMMANDS:
         module = import_module(f"reconciler.cli.{name}")
         module.add(commands if name != COMMANDS[0] else parser)

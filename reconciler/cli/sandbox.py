@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import context, options, trust
-from reconciler.errors import RefusedError, UsageError
+from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     from reconciler.manifest import Document
     from reconciler.sandbox import World
+
+_STATE = "/run/sandbox/state"
+"""The sandbox's own, where it keeps what awaits confirmation."""
 
 
 def add(commands: Any) -> None:
@@ -67,12 +70,16 @@ def _sources(arguments: argparse.Namespace) -> str:
 def _inside(arguments: argparse.Namespace, document: Document, sources: str) -> int:
     """What the first process of the sandbox does. Catches all, since nobody is above it but the kernel."""
     from reconciler.cli import main
+    from reconciler.runtimes.sockets import VARIABLES
 
+    for variable in VARIABLES.values():
+        os.environ.pop(variable, None)  # engines are outside, and so are their containers
     environment = _environment(sources)
     try:
         around = _build_world(document)
         os.environ[context.FILE_VARIABLE] = sources
         os.environ[trust.SANDBOX_VARIABLE] = "1"
+        os.environ[context.STATE_VARIABLE] = _STATE
         if not arguments.bare:
             sys.stdout.flush()
             code = _quietly(main, []) if arguments.exec is not None else main([])
@@ -110,14 +117,8 @@ def _build_world(document: Document) -> World:
     from reconciler.kernel.live import LiveKernel
 
     around = sandbox.world(document)
-    kernel = LiveKernel()
-    try:
-        outcome = kernel.submit(list(sandbox.requests(document, around)))
-    finally:
-        kernel.close()
-    if outcome.failures:
-        failure = outcome.failures[0]
-        raise RefusedError(f"the outside world cannot be made: {failure.message} at {failure.request}")
+    with LiveKernel() as kernel:
+        sandbox.build(kernel, sandbox.requests(document, around))
     return around
 
 
@@ -128,6 +129,7 @@ def _environment(sources: str) -> dict[str, str]:
         "PATH": path,
         context.FILE_VARIABLE: sources,
         trust.SANDBOX_VARIABLE: "1",
+        context.STATE_VARIABLE: _STATE,
         "PS1": "(sandbox) \\w# ",
     }
 

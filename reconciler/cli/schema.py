@@ -16,7 +16,7 @@ def add(commands: Any) -> None:
         description="Prints the JSON Schema of the file. With `# yaml-language-server: $schema=PATH` as its first line, "
         "editors complete and check the file as it is typed.",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, unprivileged=lambda arguments: True)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from reconciler.cli import context, options
+from reconciler.cli import context, options, safety
 
 
 def add(commands: Any) -> None:
@@ -15,7 +15,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "status",
         help="what is, against what should be, in short",
-        description="Says whether this host is as the file says, and if not, what differs. Changes nothing.",
+        description="Says whether this host is as the file says, and if not, what differs; and how the agent says that it goes, if "
+        "one runs (`reconcile watch`). Changes nothing.",
     )
     options.file(parser)
     parser.add_argument("--format", choices=["text", "json"], default="text", help="how to print (default: text)")
@@ -27,14 +28,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the status."""
     from reconciler import reconcile
     from reconciler.render import status
+    from reconciler.watch import control
 
     document = context.document(arguments)
     desired = context.desired(document)
     with context.kernel(read_only=True) as kernel:
         plan, view = reconcile.plan(kernel, desired, document.name)
+    agent = control.ask(document.name)
+    told, waiting = safety.status(document.name)
     if arguments.format == "json":
-        json.dump(status.status_json(plan, view.found, view.desired), sys.stdout, indent=2)
+        body = status.status_json(plan, view.found, view.desired) | {"agent": agent, "awaits_confirmation": waiting}
+        json.dump(body, sys.stdout, indent=2)
         print()
     else:
+        if agent is not None:
+            sys.stdout.write(status.agent_text(agent, color=context.colored()))
         print(status.status_text(plan, view.found, view.desired, color=context.colored()).rstrip("\n"))
+        if told:
+            safety.say(f"{told}.")
     return 2 if arguments.detailed_exitcode and not plan.empty else 0

@@ -22,7 +22,10 @@ IPInterface: TypeAlias = IPv4Interface | IPv6Interface
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
 
 HOST = ""
-"""The network namespace that the tool runs in. `web` is the one at /run/netns/web, `pid:71` that of process 71."""
+"""The network namespace that the tool runs in. `web` is the one at /run/netns/web, `pid:71` that of process 71, `docker:web` and
+`podman:web` that of the container web, whichever process that is at the moment."""
+
+_BY_PROCESS = ("pid:", "docker:", "podman:")
 
 PROTOCOL = 143
 """Our number in the protocol field of addresses (IFA_PROTO) and routes (rtm_protocol), which `ip` shows as `proto 143`.
@@ -30,6 +33,11 @@ PROTOCOL = 143
 Free in iproute2's rt_protos and in linux/rtnetlink.h, which both leave 128-255 to whoever comes. For `name:` there is no
 room in a byte: whose it is, of several owners, is said by the alias of the link it hangs on.
 """
+
+
+def by_process(namespace: str) -> bool:
+    """Whether this namespace is told by a process that lives in it, and not by a name under /run/netns."""
+    return namespace.startswith(_BY_PROCESS)
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
@@ -249,20 +257,39 @@ class NamespaceRecord:
 
 @dataclass(frozen=True, slots=True)
 class ForwardChain:
-    """A base chain of the forward hook, of whatever table: it can drop what ours let through."""
+    """A base chain of the forward hook, of whatever table: it can drop what ours let through.
+
+    `policy` is what becomes of a packet that none of its rules decides on: accept, drop, or reject (by a last rule that matches
+    everything, which counts for more than the chain's own policy). `manager` is docker, ufw or firewalld if one of those made it.
+    """
 
     family: str
     table: str
     name: str
     policy: str
+    manager: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """Why a namespace that was asked for is not in a Snapshot, where there is more to say than that it is not there.
+
+    `unknown`: it may be there, and that could not be found out (its engine does not answer).
+    """
+
+    why: str
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What was there. A namespace that does not exist is not in `namespaces`, a table that does not exist not in `tables`.
 
+    `absent` may say more of a namespace that is not there.
+
     `tables` maps a table (as `inet filter`) to the objects of its listing, as `nft -j list table` has them (each a
-    mapping of one key). `address_protocols` is False on kernels without IFA_PROTO.
+    mapping of one key); an element may stand in short, as (match, data, comment). `address_protocols` is False on kernels
+    without IFA_PROTO.
     """
 
     namespaces: Mapping[str, NamespaceRecord]
@@ -270,8 +297,23 @@ class Snapshot:
     address_protocols: bool = True
     forward_chains: tuple[ForwardChain, ...] = ()
     """All there are, ours too; only looked for when a table is asked for."""
+    absent: Mapping[str, Absence] = field(default_factory=dict)
     leftovers: Mapping[str, str] = field(default_factory=dict)
     """Names of namespaces behind which there is none, with the mark that their file holds: a run that was killed left them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of what there is, to be looked at where something is known to have happened.
+
+    Some links of the host with all that hangs on them, some namespaces, some elements of nftables sets as (table, set, key as nft
+    writes it), and (`settings`) the host's sysctls.
+    """
+
+    links: frozenset[str] = frozenset()
+    namespaces: frozenset[str] = frozenset()
+    elements: frozenset[tuple[str, str, str]] = frozenset()
+    settings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,11 +322,13 @@ class Scope:
 
     All named namespaces are always looked at (what we made there is to be found even when no file names it any more), besides the
     host and the `namespaces` given, which need not exist. `sysctls` are (namespace, name). `tables` are as `inet filter`.
+    With a `part` no more than that has to be looked at, and the Snapshot says nothing of what is not in it.
     """
 
     namespaces: frozenset[str] = frozenset()
     sysctls: frozenset[tuple[str, str]] = frozenset()
     tables: frozenset[str] = frozenset()
+    part: Part | None = None
 
 
 def to_json(value: object) -> Any:

@@ -175,32 +175,33 @@ def arrange(steps: Iterable[Step]) -> tuple[Step, ...]:
     the containers' namespaces, and each namespace is dealt with in one go, since entering one costs more than a request.
     """
     given = list(steps)
-    going = {step.key for step in given if step.action is Action.DELETE}
-    coming = {step.key for step in given if step.action is not Action.DELETE}
-    crowds = {step.subject.crowd() for step in given if step.action is not Action.DELETE} - {None}
+    coming = {step.key for step in given if step.after is not None}
+    going = {step.key for step in given if step.after is None}
+    crowds = {step.after.crowd() for step in given if step.after is not None} - {None}
     places: dict[str, int] = {"": 0}
     for step in given:
         places.setdefault(step.key.namespace, len(places))
 
     def order(step: Step) -> tuple[int, int, int]:
-        if step.action is not Action.DELETE:
-            return step.stage, places[step.key.namespace], step.subject.rank
-        stage = step.stage
-        if step.key in coming or step.subject.crowd() in crowds:
+        item = step.subject
+        place = places[item.key.namespace]
+        if step.after is not None:
+            return item.create_stage(), place, item.rank
+        stage = item.delete_stage()
+        if item.key in coming or item.crowd() in crowds:
             # The old one makes room for the new, also where deletions come last otherwise.
             stage = {Stage.TIDY: Stage.CLEAR, Stage.DISARM: Stage.GUARD}.get(stage, stage)
-            return stage, -places[step.key.namespace], -step.subject.rank - 1_000
-        return stage, -places[step.key.namespace], -step.subject.rank
+            return stage, -place, -item.rank - 1_000
+        return stage, -place, -item.rank
 
     # Of one rank, too, what was named later (a chain that jumps to an earlier one) goes earlier.
-    deletions = [_with_implied(step, going) for step in reversed(given) if step.action is Action.DELETE]
-    rest = [step for step in given if step.action is not Action.DELETE]
+    deletions = [_with_implied(step, going) for step in reversed(given) if step.after is None]
+    rest = [step for step in given if step.after is not None]
     return tuple(sorted([*deletions, *rest], key=order))
 
 
 def _with_implied(step: Step, going: set[Key]) -> Step:
-    if step.action is not Action.DELETE:
-        return step
+    """The deletion `step`, marked if it comes by itself."""
     item = step.subject
     implied = item.cascades and not item.withdrawn() and any(key in going for key in item.inside())
     return step if implied == step.implied else replace(step, implied=implied)

@@ -8,6 +8,8 @@ The rules, in the order in which they are applied:
 3. What is wanted and not there is created; where a field differs, updated; where a fixed field differs, replaced.
 4. What carries our mark and is not wanted is deleted.
 5. What the kernel takes along with something deleted is gone too: if wanted, it is made anew.
+6. What rests on something of which is not known whether it is there (`State.unknown`) waits too, but what is there of it stays, as long
+   as all else that it rests on does: nobody is cut off because somebody else does not answer.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from reconciler.core.plan import Conflict, Pending, Plan, Step, arrange
-from reconciler.core.resource import UNKNOWN, Key, Origin, Resource, State, differences
+from reconciler.core.resource import UNKNOWN, Difference, Key, Origin, Resource, State, differences
 
 Resources = Mapping[Key, Resource]
 
@@ -47,20 +49,23 @@ def plan(desired: State, found: State, owner: str, policy: Policy = Policy(), ba
     if conflicts:
         # Nothing is done before they are settled: what the plan tells is what would be done besides.
         wanted = {key: item for key, item in wanted.items() if key not in strangers}
-    unwanted = {item.key for item in found.owned_by(owner) if item.key not in wanted}
+    kept = _kept(desired, found, waiting)
+    managed = found.owned_by(owner)
+    unwanted = {item.key for item in managed if item.key not in wanted and item.key not in kept}
     foreign = _foreign_on_ours(wanted, there, owner)
     if policy.prune_foreign:
         unwanted |= {item.key for item in foreign if item.prunable}
         foreign = tuple(item for item in foreign if not item.prunable)
+    unlike = _unlike(wanted, there)
     replaced = {
-        item.inside()[0] if item.replaces_outer else key
-        for key, item in wanted.items()
-        if key in there and _must_replace(item, there[key])
+        wanted[key].inside()[0] if wanted[key].replaces_outer else key
+        for key, changes in unlike.items()
+        if type(wanted[key]) is not type(there[key]) or any(item.field in wanted[key].fixed for item in changes)
     }
     gone = _with_contents(unwanted | replaced, there)
     steps = [
         *_deletions(gone, wanted, there, unwanted, replaced, waiting),
-        *_writings(wanted, there, gone, desired.origins),
+        *_writings(wanted, there, unlike, gone, desired.origins),
     ]
     return Plan(
         owner=owner,
@@ -70,7 +75,7 @@ def plan(desired: State, found: State, owner: str, policy: Policy = Policy(), ba
         pending=pending,
         foreign=foreign,
         notes=(*desired.notes, *found.notes),
-        managed=len(found.owned_by(owner)),
+        managed=len(managed),
     )
 
 
@@ -82,11 +87,15 @@ def _pending(desired: State, found: State, owner: str) -> tuple[Pending, ...]:
         if key not in missing:
             missing[key] = None  # a circle, were there one, would not be what a thing waits for
             resource = desired.resources.get(key)
-            if resource is not None:
-                roots = (lacks(need) for need in (*resource.inside(), *resource.needs()))
-                missing[key] = next((root for root in roots if root is not None), None)
-            elif key not in found.resources or _goes(found.resources[key], owner):
-                missing[key] = key
+            if resource is None:
+                item = found.resources.get(key)
+                missing[key] = key if item is None or _goes(item, owner) else None
+            else:
+                for need in (*resource.inside(), *resource.needs()):
+                    root = missing[need] if need in missing else lacks(need)
+                    if root is not None:
+                        missing[key] = root
+                        break
         return missing[key]
 
     result = []
@@ -95,6 +104,24 @@ def _pending(desired: State, found: State, owner: str) -> tuple[Pending, ...]:
         if root is not None:
             result.append(Pending(resource, root, desired.origins.get(key, Origin())))
     return tuple(result)
+
+
+def _kept(desired: State, found: State, waiting: set[Key]) -> set[Key]:
+    """What of `waiting` stays as it is: all that it rests on is there, or hidden in a namespace of which nothing is known."""
+    if not found.unknown:
+        return set()
+    known: dict[Key, bool] = {}
+
+    def stands(key: Key) -> bool:
+        if key not in known:
+            known[key] = False
+            resource = desired.resources.get(key)
+            hidden = (key.name if key.space == "netns" else key.namespace) in found.unknown
+            rests_on = () if resource is None else (*resource.inside(), *resource.needs())
+            known[key] = (hidden or key in found.resources) and all(map(stands, rests_on))
+        return known[key]
+
+    return {key for key in waiting if key in found.resources and stands(key)}
 
 
 def _goes(found: Resource, owner: str) -> bool:
@@ -108,10 +135,17 @@ def _is_foreign(wanted: Resource, found: Resource) -> bool:
     return found.owner not in (wanted.owner, UNKNOWN)
 
 
-def _must_replace(wanted: Resource, found: Resource) -> bool:
-    if type(wanted) is not type(found):
-        return True
-    return any(item.field in wanted.fixed for item in differences(wanted, found))
+def _unlike(wanted: Resources, there: Resources) -> dict[Key, tuple[Difference, ...]]:
+    """What is there, and not as it is wanted; without differences where it is of another type."""
+    result = {}
+    for key, item in wanted.items():
+        found = there.get(key)
+        if found is not None:
+            alike = type(item) is type(found)
+            changes = differences(item, found) if alike else ()
+            if changes or not alike:
+                result[key] = changes
+    return result
 
 
 def _foreign_on_ours(wanted: Resources, there: Resources, owner: str) -> tuple[Resource, ...]:
@@ -169,12 +203,21 @@ def _why_replaced(wanted: Resource, found: Resource) -> str:
     return f"{', '.join(names) or 'something inside'} cannot be changed in place"
 
 
-def _writings(wanted: Resources, there: Resources, gone: set[Key], origins: Mapping[Key, Origin]) -> Iterable[Step]:
+def _writings(
+    wanted: Resources,
+    there: Resources,
+    unlike: Mapping[Key, tuple[Difference, ...]],
+    gone: set[Key],
+    origins: Mapping[Key, Origin],
+) -> Iterable[Step]:
+    nowhere = Origin()
     for key, item in wanted.items():
-        origin = origins.get(key, Origin())
+        if key in there and key not in gone and key not in unlike:
+            continue
+        origin = origins.get(key, nowhere)
         found = None if key in gone else there.get(key)
         if found is None:
             yield Step(None, item, reason="made anew" if key in gone else "missing", origin=origin)
-        elif changes := differences(item, found):
+        elif changes := unlike[key]:
             adopted = any(change.field == "owner" for change in changes)
             yield Step(found, item, changes, "adopted" if adopted else "differs", origin)

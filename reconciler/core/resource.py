@@ -5,7 +5,7 @@ kernel both end in the same canonical form, so that one comparison, written once
 
 A kind is a subclass, in a file of its own under reconciler.kinds. It says
 
-- what makes it the same thing across states: `key`;
+- what makes it the same thing across states: `_key()`;
 - what must exist before it and takes it along when it goes: `inside()`;
 - how a change of it is spelled for the kernel: `create`, `update`, `delete`, which yield Requests and perform nothing;
 - how it is read out of a Snapshot: `decode`.
@@ -57,6 +57,8 @@ class Resource:
 
     owner: str | None = None
     """Whose mark it carries; None in a found value: nobody's, so it is foreign."""
+    key: Key = field(init=False, repr=False, compare=False)
+    """What makes this the same thing across states. Spelled once, at birth: it is asked for a dozen times, by every stage of planning."""
 
     rank: ClassVar[int]
     """The place of this kind in the order of creation: what others are inside of has the lower one."""
@@ -75,9 +77,10 @@ class Resource:
     cascades: ClassVar[bool] = True
     """The kernel removes it along with what it is inside of."""
 
-    @property
-    def key(self) -> Key:
-        """What makes this the same thing across states."""
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", self._key())
+
+    def _key(self) -> Key:
         raise NotImplementedError
 
     @property
@@ -150,6 +153,8 @@ def differences(desired: Resource, found: Resource) -> tuple[Difference, ...]:
 
     Compared is only what is managed (not None), and not the owner where a foreign one will do or cannot be known.
     """
+    if desired == found:  # as nearly everything is, nearly always
+        return ()
     result = []
     for name in compared_fields(type(desired)):
         after, before = getattr(desired, name), getattr(found, name)
@@ -193,6 +198,10 @@ class State:
     resources: Mapping[Key, Resource] = field(default_factory=dict)
     origins: Mapping[Key, Origin] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
+    position: str = field(default="", compare=False)
+    """Where in the file the whole of it is asked for, `FILE:LINE:COL`: there to point at for what is in the file no more."""
+    unknown: frozenset[str] = frozenset()
+    """Of a found state: namespaces of which could not be found out whether they are there."""
 
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> State:

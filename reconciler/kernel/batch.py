@@ -87,7 +87,9 @@ class Batch:
 
 
 def _renamed(request: Netlink) -> Iterable[str]:
-    """Names of links that the request makes, changes or takes away."""
+    """Names that may stand for another link, or none, once the request is done."""
     if request.type.endswith("LINK"):
-        yield from link_names(request.attributes)
-        yield from (value.name for _, value in request.header if isinstance(value, Index))
+        names = tuple(link_names(request.attributes))
+        yield from names
+        if names or request.type == "RTM_DELLINK":
+            yield from (value.name for _, value in request.header if isinstance(value, Index))

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import NamedTuple
 
 from reconciler.core.messages import AddressRecord, IPAddress, IPInterface, IPNetwork, PortRecord, RouteRecord
 from reconciler.kernel import wire
@@ -59,9 +60,29 @@ Kernels before 4.20 send those of all tables (no NETLINK_GET_STRICT_CHK).
 """
 
 
+def link_called(name: str) -> bytes:
+    """The request for the one link `name`."""
+    return wire.IFINFO.pack(0, 0, 0, 0, 0) + wire.attribute(IFLA_IFNAME, name.encode(errors="surrogateescape") + b"\0")
+
+
+def link_at(index: int) -> bytes:
+    """The request for the one link of that index."""
+    return wire.IFINFO.pack(0, 0, index, 0, 0)
+
+
+def addresses_of(index: int) -> bytes:
+    """The request for the addresses of one link. Kernels before 4.20 send those of all."""
+    return wire.IFADDR.pack(0, 0, 0, 0, index)
+
+
+def routes_by(index: int) -> bytes:
+    """The request for the main table's routes out of one link. Kernels before 4.20 send all."""
+    return MAIN_ROUTES + wire.attribute(RTA_OIF, index.to_bytes(4, sys.byteorder))
+
+
 @dataclass(slots=True)
 class RawLink:
-    """A link as the kernel has it, with indexes for names.
+    """A link as the kernel has it, with indexes for names. Not to be changed: two namespaces may share one.
 
     `nsid` is None where the peer is in the same namespace.
     """
@@ -84,6 +105,13 @@ class RawLink:
 def link(chunk: Chunk) -> RawLink:
     """Decode one RTM_NEWLINK."""
     data, at, end = chunk
+    return _link(data[at:end])
+
+
+# `lo` is the same in a thousand namespaces, and at a second look nearly everything is as it was.
+@functools.lru_cache(maxsize=1 << 14)
+def _link(data: bytes) -> RawLink:
+    at, end = 0, len(data)
     _, _, index, flags, _ = wire.IFINFO.unpack_from(data, at)
     found = wire.pick(data, at + 16, end, _OF_LINK)
     get = found.get
@@ -133,32 +161,57 @@ def address(chunk: Chunk, name: Callable[[int], str | None]) -> AddressRecord | 
     (linux/if_addr.h). IPv6 has IFA_ADDRESS alone but for those.
     """
     data, at, end = chunk
-    _, length, _, scope, index = wire.IFADDR.unpack_from(data, at)
-    found = wire.pick(data, at + 8, end, _OF_ADDRESS)
-    packed = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)
-    where = name(index)
-    if packed is None or where is None:
+    found = _address(data[at:end])
+    where = name(found.link)
+    if found.address is None or where is None:
         return None
+    return AddressRecord(where, found.address, found.scope, found.protocol)
+
+
+class _RawAddress(NamedTuple):
+    link: int
+    address: IPInterface | None
+    scope: int
+    protocol: int | None
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _address(data: bytes) -> _RawAddress:
+    _, length, _, scope, index = wire.IFADDR.unpack_from(data)
+    found = wire.pick(data, 8, len(data), _OF_ADDRESS)
+    packed = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)
     protocol = found.get(IFA_PROTO)
-    return AddressRecord(where, ip_interface(packed, length), scope, protocol[0] if protocol else None)
+    return _RawAddress(
+        index, ip_interface(packed, length) if packed else None, scope, protocol[0] if protocol else None
+    )
 
 
 def route(chunk: Chunk, name: Callable[[int], str | None]) -> RouteRecord | None:
     """Decode one RTM_NEWROUTE; None if it is not of the main table, or a cache entry."""
     data, at, end = chunk
-    family, length, _, _, table, protocol, _, kind, flags = wire.RTMSG.unpack_from(data, at)
-    found = wire.pick(data, at + 12, end, _OF_ROUTE)
+    found = _route(data[at:end])
+    if found is None:
+        return None
+    index, one = found
+    # What `replace` would do, in a fifth of its time.
+    return RouteRecord(one.destination, one.via, name(index), one.metric, one.protocol, one.type) if index else one
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _route(data: bytes) -> tuple[int, RouteRecord] | None:
+    """(index of the outgoing link, 0 for none; the rest)."""
+    family, length, _, _, table, protocol, _, kind, flags = wire.RTMSG.unpack_from(data)
+    found = wire.pick(data, 12, len(data), _OF_ROUTE)
     table = wire.number(found[RTA_TABLE]) if RTA_TABLE in found else table
     if table != _MAIN or flags & _RTM_F_CLONED or family not in (_AF_INET, _AF_INET6):
         return None
     gateway, via = found.get(RTA_GATEWAY), found.get(RTA_VIA)
     if via and not gateway:  # one of the other family: struct rtvia, 2 bytes and the address
         gateway = via[2:]
-    index = wire.number(found.get(RTA_OIF, b""))
-    return RouteRecord(
+    return wire.number(found.get(RTA_OIF, b"")), RouteRecord(
         destination=ip_network(found.get(RTA_DST) or bytes(4 if family == _AF_INET else 16), length),
         via=ip_address(gateway) if gateway else None,
-        link=name(index) if index else None,
+        link=None,
         metric=wire.number(found.get(RTA_PRIORITY, b"")),
         protocol=protocol,
         type=kind,

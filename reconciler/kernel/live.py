@@ -12,9 +12,9 @@ import itertools
 import os
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType, UnionType
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 from reconciler.core.messages import (
     HOST,
@@ -28,17 +28,21 @@ from reconciler.core.messages import (
     Nft,
     NftElement,
     Outcome,
+    Part,
     Request,
     Scope,
     Snapshot,
     WriteSysctl,
 )
 from reconciler.errors import PlatformError, RefusedError
-from reconciler.kernel import conntrack, decode, observation, removal, sysctl, tap, wire
+from reconciler.kernel import conntrack, decode, elements, observation, removal, ruleset, sysctl, tap, wire
 from reconciler.kernel.meter import Meter
-from reconciler.kernel.namespaces import Namespaces
+from reconciler.kernel.namespaces import Containers, Namespaces
 from reconciler.kernel.netlink import Answer, InterruptedDumpError, NetlinkError, Socket
-from reconciler.kernel.nftables import Nftables, generation
+from reconciler.kernel.nftables import Nftables
+
+if TYPE_CHECKING:
+    from reconciler.kernel.monitor import Monitor
 
 _SOCKETS = 16
 """Sockets kept open at a time. A plan deals with a namespace in one go, so few are enough."""
@@ -51,12 +55,15 @@ class LiveKernel:
     """The kernel that this runs on, seen from the network namespace that the calling thread is in.
 
     For one thread at a time. With `read_only` every writing message raises ReadOnlyError before it is sent.
+    `containers` is asked, at every look, for those that the look is to go into.
     `sent` counts messages by type; `written` those among them that write.
     """
 
-    def __init__(self, *, read_only: bool = False, release: str | None = None) -> None:
+    def __init__(
+        self, *, read_only: bool = False, release: str | None = None, containers: Containers | None = None
+    ) -> None:
         self._meter = Meter(read_only=read_only)
-        self._namespaces = Namespaces(self._meter)
+        self._namespaces = Namespaces(self._meter, containers)
         self._nftables = Nftables(self._meter)
         self._address_protocols = _release(release or os.uname().release) >= _IFA_PROTO_SINCE
 
@@ -88,32 +95,64 @@ class LiveKernel:
 
         Raises PlatformError when it may not look, RefusedError rather than answer in part.
         """
+        absent = self._namespaces.find(scope.namespaces if scope.part is None else scope.part.namespaces)
+        if scope.part is not None:
+            namespaces = observation.observe(scope, (), self._namespaces, self._meter)
+            return Snapshot(namespaces, self._elements(scope.part), self._address_protocols, absent=absent)
         try:
             listing = self._namespaces.listed()
         except OSError as error:
             raise RefusedError(f"the network namespaces cannot be listed: {error.strerror or error}") from error
         namespaces = observation.observe(scope, listing.names, self._namespaces, self._meter)
-        tables = {name: self._nftables.table(name) for name in sorted(scope.tables)}
         return Snapshot(
             namespaces,
-            {name: listing for name, listing in tables.items() if listing is not None},
+            ruleset.tables(self._meter, sorted(scope.tables)) if scope.tables else {},
             self._address_protocols,
-            self._nftables.forward_chains() if scope.tables else (),
+            ruleset.forward_chains(self._meter) if scope.tables else (),
+            absent,
             listing.leftovers,
         )
 
+    def _elements(self, part: Part) -> dict[str, tuple[Mapping[str, Any], ...]]:
+        """Listings with just the elements of `part` that are there."""
+        asked: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+        for table, name, match in sorted(part.elements):
+            asked.setdefault(table, []).append((name, tuple(match.split(" . "))))
+        try:
+            return {table: tuple(elements.listing(self._meter, table, items)) for table, items in asked.items()}
+        except NetlinkError as error:
+            raise RefusedError(f"elements of nftables sets cannot be looked at: {error.strerror}") from error
+
+    def monitor(self, tables: frozenset[str]) -> Monitor:
+        """What listens to the kernel's notifications from now on, as far as they concern `tables` and links. Raises PlatformError."""
+        from reconciler.kernel.monitor import Monitor
+
+        return Monitor(tables)
+
+    def acquaint(self, monitor: Monitor, namespaces: frozenset[str], *, links: bool = True) -> None:
+        """Tells `monitor` the numbers of `namespaces`, and (`links`) what links the host has. Raises RefusedError."""
+        from reconciler.kernel.monitor import numbers
+
+        try:
+            if links:
+                with Socket(self._meter) as socket:
+                    monitor.know(map(decode.link, socket.dump(wire.RTM_GETLINK, decode.ALL_LINKS)))
+            monitor.learn(numbers(self._meter, self._namespaces, namespaces))
+        except OSError as error:
+            raise RefusedError(f"namespaces cannot be told by number: {error.strerror}") from error
+
     def generation(self) -> int:
         """The number of nftables' state. While it is the same, nobody has changed any table. Raises PlatformError."""
-        try:
-            return generation(self._meter)
-        except NetlinkError as error:
-            raise PlatformError(f"nftables cannot be read: {error.strerror}") from error
+        return ruleset.generation(self._meter)
 
     def submit(self, requests: Sequence[Request], on_progress: Callable[[int], None] | None = None) -> Outcome:
         """Do `requests` in order and stop after the first that fails; the kernel's refusal is in the Outcome.
 
-        `on_progress` is called with the number of requests attempted so far.
+        `on_progress` is called with the number of requests attempted so far. Raises PlatformError before anything is done if
+        libnftables is needed and missing.
         """
+        if any(isinstance(request, Nft | NftElement) for request in requests):
+            self._nftables.load()
         submission = _Submission(self._meter, self._namespaces, self._nftables, requests)
         try:
             while submission.step():

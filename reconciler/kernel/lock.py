@@ -18,6 +18,8 @@ from pathlib import Path
 from reconciler.errors import LockedError, PlatformError
 
 _POLL = 0.1
+_NAMELESS = 0.2
+"""Seconds for which a holder may have the lock and not yet have said who it is."""
 
 
 def directory() -> Path:
@@ -66,7 +68,7 @@ class Lock:
     def acquire(self, timeout: float = 0.0) -> None:
         """Take the lock, waiting `timeout` seconds for it.
 
-        Raises LockedError, which names the process that has it, and PlatformError where there can be no lock.
+        Raises LockedError, which names the process that has it, and PlatformError where there can be no lock, or it is another user's.
         """
         try:
             self._acquire(timeout)
@@ -75,7 +77,13 @@ class Lock:
 
     def _acquire(self, timeout: float) -> None:
         path = self.path
-        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise PlatformError(
+                f"the lock {path} cannot be opened ({error.strerror}): another user made it; always run this as the same one, "
+                "or remove that file when nobody is at work"
+            ) from error
         deadline = time.monotonic() + timeout
         try:
             while not _try(opened):
@@ -93,6 +101,9 @@ class Lock:
     def release(self) -> None:
         """Give the lock back; nothing if it is not held."""
         if self._held >= 0:
+            # Else whoever comes next would for an instant be taken for us.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._held, 0)
             os.close(self._held)
             self._held = -1
 
@@ -108,7 +119,9 @@ def _try(opened: int) -> bool:
 
 
 def _holder(opened: int) -> str:
-    pid = os.pread(opened, 32, 0).decode(errors="replace").strip()
+    deadline = time.monotonic() + _NAMELESS
+    while not (pid := os.pread(opened, 32, 0).decode(errors="replace").strip()) and time.monotonic() < deadline:
+        time.sleep(_NAMELESS / 20)
     age = max(0, int(time.time() - os.fstat(opened).st_mtime))
     return f"process {pid or '?'}, for {_span(age)} already,"
 
@@ -117,3 +130,8 @@ def _span(seconds: int) -> str:
     if seconds < 120:
         return f"{seconds} s"
     return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
+
+
+def agents_door(owner: str) -> Path:
+    """The socket at which an agent of `owner` answers, while there is one (reconciler.watch.control)."""
+    return Lock(owner).path.with_suffix(".agent")

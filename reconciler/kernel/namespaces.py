@@ -14,12 +14,13 @@ import ctypes
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, Protocol
 
-from reconciler.core.messages import HOST
+from reconciler.core.messages import HOST, Absence, by_process
 from reconciler.errors import PlatformError, StrandedError
 from reconciler.kernel.meter import Meter
+from reconciler.kernel.processes import Process
 from reconciler.kinds.marks import owner_of
 
 DIRECTORY = "/run/netns"
@@ -51,11 +52,25 @@ class Listing(NamedTuple):
     leftovers: dict[str, str]
 
 
-class Namespaces:
-    """The network namespaces of this host, seen from the one that the thread is in when this is made."""
+class Containers(Protocol):
+    """Somebody who knows containers by the names of their namespaces, as `docker:web` (reconciler.runtimes.containers)."""
 
-    def __init__(self, meter: Meter) -> None:
+    def find(self, names: Iterable[str]) -> Mapping[str, Process | Absence]:
+        """The first process of each that runs; of the others an Absence, if there is anything to say, else nothing."""
+        ...
+
+
+class Namespaces:
+    """The network namespaces of this host, seen from the one that the thread is in when this is made.
+
+    Those of containers have to be found before they can be opened, and are then those of just these processes: one that ended, and
+    maybe started again, is gone until it is found again.
+    """
+
+    def __init__(self, meter: Meter, containers: Containers | None = None) -> None:
         self._meter = meter
+        self._containers = containers
+        self._processes: dict[str, Process] = {}
         try:
             self._home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -78,7 +93,7 @@ class Namespaces:
             return Listing([], {})
         names, leftovers = [], {}
         for name in entries:
-            if name.startswith("pid:"):
+            if by_process(name):
                 continue
             if self._is_namespace(name):
                 names.append(name)
@@ -86,23 +101,33 @@ class Namespaces:
                 leftovers[name] = mark
         return Listing(names, leftovers)
 
+    def find(self, names: Iterable[str]) -> dict[str, Absence]:
+        """Find out which processes the containers among `names` are now. Returns what there is to say of those that are not there."""
+        wanted = [name for name in names if by_process(name) and not name.startswith("pid:")]
+        found = self._containers.find(wanted) if wanted and self._containers is not None else {}
+        self._processes = {name: item for name, item in found.items() if isinstance(item, Process)}
+        return {name: item for name, item in found.items() if isinstance(item, Absence)}
+
     def open(self, name: str) -> int:
         """A file descriptor of the namespace. Raises OSError with ENOENT if there is none of that name."""
         if name == HOST:
             return os.dup(self._home)
         opened = -1
+        process = self._processes.get(name)
+        file = path(name if process is None else f"pid:{process.pid}")
         try:
-            opened = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            if os.fstat(opened).st_dev == self._home_identity[0]:
+            opened = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            # Asked afterwards: so it was that process, and no other of its number, whose file was opened.
+            if os.fstat(opened).st_dev == self._home_identity[0] and (process is None or process.lives()):
                 return opened
         except ProcessLookupError as error:  # the process is a zombie
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path(name)) from error
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), file) from error
         except (FileNotFoundError, NotADirectoryError):
             raise
         except PermissionError as error:
             raise _forbidden(f"look into the namespace {name}", error) from error
         os.close(opened)
-        raise FileNotFoundError(errno.ENOENT, "no network namespace", path(name))
+        raise FileNotFoundError(errno.ENOENT, "no network namespace", file)
 
     def identity(self, opened: int) -> Identity:
         """What tells whether two namespaces are the same one."""
@@ -296,6 +321,6 @@ def _mark_of(target: str) -> str:
 
 def _plain(name: str) -> str:
     """`name`, which must be a file name: the last guard before a mount."""
-    if "/" in name or "\0" in name or name in ("", ".", "..") or name.startswith("pid:"):
+    if "/" in name or "\0" in name or name in ("", ".", "..") or by_process(name):
         raise OSError(errno.EINVAL, f"{name!r} cannot be the name of a network namespace")
     return name

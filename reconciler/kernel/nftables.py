@@ -1,4 +1,4 @@
-"""nftables through libnftables (libnftables(3), nft(8)): text in, JSON out.
+"""nftables through libnftables (libnftables(3), nft(8)): text in, JSON out. What there is, is read past it (reconciler.kernel.ruleset).
 
 JSON *input* loses maps whose data is a concatenation, so commands are text. One call is one transaction.
 The context is kept: it caches the ruleset, and the second change of a large set takes a hundredth of the
@@ -12,14 +12,12 @@ import errno
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from reconciler.core.messages import ForwardChain, Nft, NftElement
+from reconciler.core.messages import Nft, NftElement
 from reconciler.errors import PlatformError
-from reconciler.kernel import wire
 from reconciler.kernel.meter import Meter
-from reconciler.kernel.netlink import Family, Socket
 
 _ERRNOS = {
     os.strerror(code): code
@@ -42,21 +40,6 @@ _ERRNOS = {
     )
 }
 
-_GETGEN = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
-_GENERATION = 1  # NFTA_GEN_ID
-_NFGENMSG = b"\0\0\0\0"
-NFTABLES = Family(wire.NETLINK_NETFILTER, lambda kind: "NFT_MSG_GETGEN", lambda kind: kind != _GETGEN)
-
-
-def generation(meter: Meter) -> int:
-    """The number of the ruleset's state: every transaction of anybody, on any table, makes it another one (linux/netfilter/nf_tables.h).
-
-    Raises NetlinkError.
-    """
-    with Socket(meter, NFTABLES) as socket:
-        data, at, end = socket.ask(_GETGEN, _NFGENMSG)
-        return int.from_bytes(wire.pick(data, at + len(_NFGENMSG), end, {_GENERATION})[_GENERATION], "big")
-
 
 class NftRefusal(NamedTuple):
     """Why a transaction was refused: errno (0 if the text was), nft's first line, and which request it
@@ -77,32 +60,10 @@ class Nftables:
     def close(self) -> None:
         self._context = None
 
-    def table(self, name: str) -> tuple[Mapping[str, Any], ...] | None:
-        """The objects of the table `name` (as `inet filter`) as `nft -j list table` has them, None if there is no such
-        table."""
-        status, output, error = self._list(f"list table {name}")
-        if status == 0:
-            return _objects(output)
-        if _errno(error) == errno.ENOENT:
-            return None
-        raise _cannot_list(error)
-
-    def forward_chains(self) -> tuple[ForwardChain, ...]:
-        """The base chains of the forward hook, of all tables."""
-        status, output, error = self._list("list chains")
-        if status:
-            raise _cannot_list(error)
-        chains = (item["chain"] for item in _objects(output) if "chain" in item)
-        return tuple(
-            ForwardChain(
-                str(chain["family"]),
-                str(chain["table"]),
-                str(chain["name"]),
-                str(chain.get("policy", "accept")),
-            )
-            for chain in chains
-            if chain.get("hook") == "forward"
-        )
+    def load(self) -> None:
+        """Finds the library. Raises PlatformError."""
+        if self._context is None:
+            self._context = _context()
 
     def submit(self, requests: Sequence[Nft | NftElement]) -> tuple[int, NftRefusal | None]:
         """Do all of `requests` in one transaction, or none. Returns how many are done, and why not all.
@@ -111,7 +72,6 @@ class Nftables:
         elements. There, and only there, what does not fit one transaction is done in several.
         """
         text, starts = _command(requests)
-        self._meter.write("NFT_WRITE")
         status, _, error = self._run(text)
         if status == 0:
             return len(requests), None
@@ -126,22 +86,20 @@ class Nftables:
             refused = refused and refused._replace(request=refused.request + half)
         return done, refused
 
-    def _list(self, command: str) -> tuple[int, str, str]:
-        self._meter.read("NFT_LIST")
-        return self._run(command)
-
     def _run(self, command: str) -> tuple[int, str, str]:
-        """Run it.
-
-        The only place where libnftables is called; in a read-only run it sees nothing that is not a
-        listing.
-        """
-        if self._meter.read_only and not re.fullmatch(r"list (table [a-z]+ [\w./-]+|chains)", command):
-            self._meter.write("NFT_WRITE")
-        if self._context is None:
-            self._context = _context()
+        """Run it: the only place where libnftables is given something to do."""
+        self._meter.write("NFT_WRITE")
+        self.load()
         status, output, error = self._context.cmd(command.encode())
         return int(status), output.decode(errors="replace"), error.decode(errors="replace")
+
+
+def version() -> str:
+    """The version of libnftables, as `1.0.6`, which it says with each listing. Raises PlatformError if it is missing, or may not list."""
+    status, output, error = _context().cmd(b"list chains inet")
+    if status:
+        raise _cannot_list(error.decode(errors="replace"))
+    return next(str(item["metainfo"]["version"]) for item in json.loads(output)["nftables"] if "metainfo" in item)
 
 
 def _context() -> Any:
@@ -156,14 +114,6 @@ def _context() -> Any:
         ) from error
     context.set_json_output(True)
     return context
-
-
-def _objects(output: str) -> tuple[Mapping[str, Any], ...]:
-    """The objects of a listing. Raises PlatformError for one that is cut off."""
-    try:
-        return tuple(item for item in json.loads(output)["nftables"] if "metainfo" not in item)
-    except (ValueError, KeyError, TypeError) as error:
-        raise PlatformError(f"nftables' listing cannot be read ({error}): try again") from error
 
 
 def _command(requests: Sequence[Nft | NftElement]) -> tuple[str, list[int]]:

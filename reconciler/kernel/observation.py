@@ -11,7 +11,7 @@ import errno
 import os
 import struct
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.messages import (
@@ -21,13 +21,14 @@ from reconciler.core.messages import (
     NamespaceRecord,
     RouteRecord,
     Scope,
+    by_process,
 )
 from reconciler.errors import RefusedError
 from reconciler.kernel import decode, sysctl, wire
 from reconciler.kernel.decode import RawLink
 from reconciler.kernel.meter import Meter
 from reconciler.kernel.namespaces import Identity, Namespaces
-from reconciler.kernel.netlink import Socket
+from reconciler.kernel.netlink import NetlinkError, Socket
 
 _NETNSA_NSID, _NETNSA_FD = 1, 3  # linux/net_namespace.h
 _NOT_ASSIGNED = -1
@@ -72,30 +73,45 @@ class _Look:
 def observe(scope: Scope, named: Sequence[str], namespaces: Namespaces, meter: Meter) -> dict[str, NamespaceRecord]:
     """Every namespace of `scope`, and all `named` ones, under each name. Those that are gone are left out.
 
+    An engine may give the namespace of its container a name, too (Podman does): one that is asked for by its process is shown by
+    no other name, or what is wanted in there would be found there twice, and be unwanted once.
+
     Raises PlatformError when not allowed to look, RefusedError when the kernel will not show something in
     full.
     """
-    observer = _Observer(namespaces, meter)
+    observer = _Observer(namespaces, meter, None if scope.part is None else scope.part.links)
     wanted: dict[str, list[str]] = {}
     for namespace, name in sorted(scope.sysctls):
         wanted.setdefault(namespace, []).append(name)
-    for name in dict.fromkeys((HOST, *sorted(scope.namespaces), *named)):
+    for name in (HOST, *sorted(scope.namespaces if scope.part is None else scope.part.namespaces)):
         observer.look(name, wanted.get(name, ()))
+    if scope.part is None:
+        by_processes = observer.identities(filter(by_process, scope.namespaces))
+        for name in named:
+            if name not in scope.namespaces:
+                observer.look(name, wanted.get(name, ()), unless=by_processes)
     observer.pair()
     return observer.records()
 
 
 class _Observer:
-    def __init__(self, namespaces: Namespaces, meter: Meter) -> None:
+    """`links` are those of the host to look at, None for all."""
+
+    def __init__(self, namespaces: Namespaces, meter: Meter, links: frozenset[str] | None) -> None:
         self._namespaces = namespaces
         self._meter = meter
+        self._links = links
         self._looks: dict[Identity, _Look] = {}
         self._named: dict[str, tuple[Identity, dict[str, str]]] = {}
         self._by_nsid: dict[int, _Look] = {}
         """By the number that the host's namespace has for another (ip-netns(8), nsid)."""
 
-    def look(self, name: str, sysctls: list[str] | tuple[str, ...]) -> None:
-        """Look into the namespace of that name, if there is one."""
+    def identities(self, names: Iterable[str]) -> frozenset[Identity]:
+        """Which namespaces those of `names` are that were looked at."""
+        return frozenset(self._named[name][0] for name in names if name in self._named)
+
+    def look(self, name: str, sysctls: list[str] | tuple[str, ...], unless: Set[Identity] = frozenset()) -> None:
+        """Look into the namespace of that name, if there is one, and it is none of `unless`."""
         try:
             with contextlib.ExitStack() as stack:
                 try:
@@ -104,6 +120,8 @@ class _Observer:
                     return
                 stack.callback(os.close, opened)
                 identity = self._namespaces.identity(opened)
+                if identity in unless:
+                    return
                 if name:
                     stack.enter_context(self._namespaces.entered(opened))
                 if identity not in self._looks:
@@ -132,10 +150,21 @@ class _Observer:
 
     def _dump_once(self, name: str) -> _Look:
         with Socket(self._meter) as socket:
-            links = {raw.index: raw for raw in map(decode.link, socket.dump(wire.RTM_GETLINK, decode.ALL_LINKS))}
+            if name == HOST and self._links is not None:
+                links = {raw.index: raw for raw in _some_links(socket, self._links)}
+                # Masters are there to be named; what hangs on them was not asked for.
+                asked = [index for index, raw in links.items() if raw.name in self._links]
+                of_addresses, of_routes = [*map(decode.addresses_of, asked)], [*map(decode.routes_by, asked)]
+            else:
+                links = {raw.index: raw for raw in map(decode.link, socket.dump(wire.RTM_GETLINK, decode.ALL_LINKS))}
+                of_addresses, of_routes = [decode.ALL_ADDRESSES], [decode.MAIN_ROUTES]
             names = {index: raw.name for index, raw in links.items()}.get
-            addresses = [decode.address(chunk, names) for chunk in socket.dump(wire.RTM_GETADDR, decode.ALL_ADDRESSES)]
-            routes = [decode.route(chunk, names) for chunk in socket.dump(wire.RTM_GETROUTE, decode.MAIN_ROUTES)]
+            addresses = [
+                decode.address(chunk, names) for body in of_addresses for chunk in socket.dump(wire.RTM_GETADDR, body)
+            ]
+            routes = [
+                decode.route(chunk, names) for body in of_routes for chunk in socket.dump(wire.RTM_GETROUTE, body)
+            ]
         return _Look(
             name,
             links,
@@ -196,6 +225,29 @@ class _Observer:
         if far is not None:
             look.peers[raw.index] = (other.name, far.name)
             other.peers[far.index] = (look.name, raw.name)
+
+
+def _some_links(socket: Socket, names: frozenset[str]) -> Iterator[RawLink]:
+    """Those of `names` that are there, and what they are ports of."""
+    masters = set()
+    for name in sorted(names):
+        raw = _one_link(socket, decode.link_called(name))
+        if raw is not None:
+            masters.add(raw.master)
+            yield raw
+    for index in sorted(masters - {0}):
+        raw = _one_link(socket, decode.link_at(index))
+        if raw is not None:
+            yield raw
+
+
+def _one_link(socket: Socket, body: bytes) -> RawLink | None:
+    try:
+        return decode.link(socket.ask(wire.RTM_GETLINK, body))
+    except NetlinkError as error:
+        if error.errno == errno.ENODEV:
+            return None
+        raise
 
 
 def _veths(look: _Look) -> Iterator[RawLink]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from reconciler.core.messages import (
     HOST,
+    Absence,
     AddressRecord,
     ForwardChain,
     LinkRecord,
@@ -70,6 +71,7 @@ def to_json(snapshot: Snapshot) -> dict[str, Any]:
         "tables": {name: list(listing) for name, listing in sorted(snapshot.tables.items())},
         "address_protocols": snapshot.address_protocols,
         "forward_chains": [_plain(chain) for chain in snapshot.forward_chains],
+        "absent": {name: _plain(absence) for name, absence in sorted(snapshot.absent.items())},
     }
 
 
@@ -80,6 +82,7 @@ def from_json(body: Mapping[str, Any]) -> Snapshot:
         tables={str(name): tuple(listing) for name, listing in body["tables"].items()},
         address_protocols=bool(body["address_protocols"]),
         forward_chains=tuple(ForwardChain(**item) for item in body["forward_chains"]),
+        absent={str(name): Absence(**item) for name, item in body.get("absent", {}).items()},
     )
 
 

@@ -9,7 +9,7 @@ in one datagram, which the kernel works off to its end: no link is ever seen tha
 from __future__ import annotations
 
 import itertools
-import secrets
+import os
 from collections.abc import Iterable, Sequence
 
 from reconciler.core.messages import Attributes, Netlink, Request
@@ -34,7 +34,7 @@ def leading(requests: Iterable[Request], namespace: str) -> Sequence[Netlink]:
 
 def fresh_group() -> int:
     """A group that nobody uses: one of two thousand million, by chance."""
-    return secrets.randbelow(2**31 - 2**16) + 2**16
+    return int.from_bytes(os.urandom(4), "big") % (2**31 - 2**16) + 2**16
 
 
 def marks(doomed: Iterable[Netlink], group: int) -> Sequence[Netlink]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Container
+from collections.abc import Container, Iterator
 
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
@@ -80,6 +80,15 @@ def pick(data: bytes, at: int, end: int, wanted: Container[int]) -> dict[int, by
             found[kind] = data[at + 4 : at + size]
         at += (size + 3) & ~3 or 4
     return found
+
+
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, payload) of each attribute in `data`, of which several may have one type."""
+    at, end = 0, len(data) - 3
+    while at < end:
+        size, kind = ATTRIBUTE.unpack_from(data, at)
+        yield kind & _KIND, data[at + 4 : at + size]
+        at += (size + 3) & ~3 or 4
 
 
 def text(payload: bytes) -> str:

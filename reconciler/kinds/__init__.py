@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reconciler.core.messages import Snapshot
 from reconciler.core.resource import Resource, State
 from reconciler.kinds.address import Address
@@ -59,4 +61,5 @@ KINDS: tuple[type[Resource], ...] = (
 
 def decode(snapshot: Snapshot) -> State:
     """The found State: everything in `snapshot`, ours and foreign."""
-    return State.of(resource for kind in KINDS for resource in kind.decode(snapshot))
+    found = State.of(resource for kind in KINDS for resource in kind.decode(snapshot))
+    return replace(found, unknown=frozenset(name for name, absence in snapshot.absent.items() if absence.unknown))

@@ -29,8 +29,7 @@ class Address(Resource):
     fixed: ClassVar[frozenset[str]] = frozenset({"address"})
     prunable: ClassVar[bool] = True
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return Key("address", self.namespace, f"{self.address.ip} on {self.link}")
 
     @property

@@ -32,8 +32,7 @@ class Bridge(Resource):
     rank: ClassVar[int] = 10
     disruptive: ClassVar[frozenset[str]] = frozenset({"mac", "mtu", "up"})
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return link_key(HOST, self.name)
 
     @property

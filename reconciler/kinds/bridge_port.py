@@ -30,8 +30,7 @@ class BridgePort(Resource):
     rank: ClassVar[int] = 30
     disruptive: ClassVar[frozenset[str]] = frozenset({"bridge", "up", "isolated"})
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return Key("port", HOST, self.link)
 
     @property

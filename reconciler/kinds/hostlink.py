@@ -28,8 +28,7 @@ class HostLink(Resource):
     rank: ClassVar[int] = 22
     fixed: ClassVar[frozenset[str]] = frozenset({"kind"})
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return link_key(HOST, self.name)
 
     @property

@@ -26,8 +26,7 @@ class Netns(Resource):
     rank: ClassVar[int] = 0
     shared: ClassVar[bool] = True
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return netns_key(self.name)
 
     @property

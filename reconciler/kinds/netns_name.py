@@ -23,8 +23,7 @@ class NetnsName(Resource):
 
     rank: ClassVar[int] = 0
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return Key("netns name", HOST, self.name)
 
     @property

@@ -9,6 +9,7 @@ listing spells it changes between versions of nft: to compare that text would be
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -27,11 +28,13 @@ RETIREMENT = 10
 _BLOCK = 256
 
 
+@functools.cache
 def table_key(name: str) -> Key:
     """The key of a table."""
     return Key("nft table", HOST, name)
 
 
+@functools.cache  # there are few, and ten thousand elements are inside of one
 def set_key(table: str, name: str) -> Key:
     """The key of a set or map."""
     return Key("nft set", HOST, f"{table} {name}")
@@ -72,8 +75,7 @@ class Table(_NftResource):
 
     rank: ClassVar[int] = 80
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return table_key(self.name)
 
     @property
@@ -109,8 +111,7 @@ class Set(_NftResource):
     fixed: ClassVar[frozenset[str]] = frozenset({"type", "data", "flags"})
     replaces_outer: ClassVar[bool] = True
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return set_key(self.table, self.name)
 
     @property
@@ -166,8 +167,7 @@ class Chain(_NftResource):
         comments = tuple(rule.comment for rule in rules)
         return cls(owner=owner, table=table, name=name, hook=hook, rules=comments, body=rules)
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return Key("nft chain", HOST, f"{self.table} {self.name}")
 
     @property
@@ -233,8 +233,7 @@ class Element(_NftResource):
     rank: ClassVar[int] = 83
     disruptive: ClassVar[frozenset[str]] = frozenset({"data"})
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return Key("nft element", HOST, f"{self.table} {self.set} {' . '.join(self.match)}")
 
     @property
@@ -367,7 +366,9 @@ def _strings(value: Any) -> tuple[str, ...]:
 
 
 def _element(item: Any, *, is_map: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:
-    """(match, data, comment) of an element of a listing."""
+    """(match, data, comment) of an element of a listing, which may say just that."""
+    if isinstance(item, list | tuple) and len(item) == 3:
+        return tuple(item[0]), tuple(item[1]), str(item[2])
     match, data = (item[0], item[1]) if is_map and isinstance(item, list) else (item, None)
     comment = ""
     if isinstance(match, Mapping) and "elem" in match:

@@ -32,8 +32,7 @@ class Peer(Resource):
     fixed: ClassVar[frozenset[str]] = frozenset({"host"})
     disruptive: ClassVar[frozenset[str]] = frozenset({"host", "mac", "mtu", "up"})
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return link_key(self.namespace, self.name)
 
     @property

@@ -43,8 +43,7 @@ class Route(Resource):
     disruptive: ClassVar[frozenset[str]] = frozenset({"link", "via"})
     prunable: ClassVar[bool] = True
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return Key("route", self.namespace, f"{self.destination} metric {self.metric}")
 
     @property

@@ -27,8 +27,7 @@ class Sysctl(Resource):
     rank: ClassVar[int] = 50
     removable: ClassVar[bool] = False
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return Key("sysctl", self.namespace, self.name)
 
     @property

@@ -24,8 +24,7 @@ class Tap(Resource):
     rank: ClassVar[int] = 21
     disruptive: ClassVar[frozenset[str]] = frozenset({"mtu", "up"})
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return link_key(HOST, self.name)
 
     @property

@@ -33,8 +33,7 @@ class Veth(Resource):
     disruptive: ClassVar[frozenset[str]] = frozenset({"peer", "mtu", "up"})
     cascades: ClassVar[bool] = False
 
-    @property
-    def key(self) -> Key:
+    def _key(self) -> Key:
         return link_key(HOST, self.name)
 
     @property

@@ -134,12 +134,43 @@ class Bridge:
         return next((address for address in self.addresses if address.version == version), None)
 
 
+THE_HOST, OUTSIDE = "host", "outside"
+"""What `expect` calls this host, and a client on its network."""
+PING = "icmp"
+"""The protocol of an expectation without a port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What is to come of it if `source` asks at a destination: one line of `expect`.
+
+    `source` is THE_HOST, OUTSIDE or a container; so is `target`, which is "" where an `address` is given instead.
+    """
+
+    source: str
+    target: str
+    address: IPAddress | None
+    port: int | None
+    protocol: str
+    reaches: str | None
+    """Who must answer (or, if not `allowed`, must not); None: whoever is there."""
+    allowed: bool
+    seen_as: IPAddress | str | None
+    """The client's address as the server sees it: an address, THE_HOST (any of its own), or "client" (kept as it is)."""
+    versions: tuple[int, ...]
+    """The families in which it is to hold."""
+    position: Position = field(compare=False, repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
-    """All files, as one."""
+    """All files, as one. `expectations` are for `reconcile test` and come into no plan."""
 
     name: str
     bridges: tuple[Bridge, ...]
     sources: tuple[str, ...]
     empty: bool = False
     notes: tuple[Note, ...] = ()
+    expectations: tuple[Expectation, ...] = ()
+    position: Position | None = field(default=None, compare=False, repr=False)
+    """Where the key `bridges` stands, or the file begins if it has none."""

@@ -122,6 +122,8 @@ def _merge(result: Merged, into: yaml.Node, node: yaml.Node, path: yaml.Path) ->
             # A copy, since an alias may make two places one value.
             into.value[key] = replace(there, value=dict(there.value))
             _merge(result, into.value[key], child, here)
+        elif here == ("expect",) and isinstance(there.value, list) and isinstance(child.value, list):
+            into.value[key] = replace(there, value=[*there.value, *child.value])
         elif not (child.value is None and _is_merged(here)):
             place, first = child.key or child.position, there.key or there.position
             what = f"{quoted(key)} is given in {first.seen_from(place)} too"
@@ -129,5 +131,5 @@ def _merge(result: Merged, into: yaml.Node, node: yaml.Node, path: yaml.Path) ->
 
 
 def _is_merged(path: yaml.Path) -> bool:
-    """Whether what several files say at `path` goes together: all bridges, a bridge, its containers."""
-    return path[0] == "bridges" and (len(path) < 3 or path[2:] == ("containers",))
+    """Whether what several files say at `path` goes together: all bridges, a bridge, its containers, and expectations."""
+    return path == ("expect",) or (path[0] == "bridges" and (len(path) < 3 or path[2:] == ("containers",)))

@@ -160,7 +160,10 @@ class RouteModel(_Model):
 
 
 class AttachModel(_Model):
-    """How a container hangs on its bridge: exactly one of these keys."""
+    """How a container hangs on its bridge: exactly one of these keys.
+
+    Containers of Docker and Podman are found by the engine's socket, and wait until they run: see docs/runtimes.md.
+    """
 
     model_config = ConfigDict(title="Attach", json_schema_extra={"minProperties": 1, "maxProperties": 1})
     netns: NetnsName = Field(
@@ -169,8 +172,12 @@ class AttachModel(_Model):
         "only if we made it",
     )
     pid: Pid = Field(None, description="the network namespace of this process")
-    docker: ContainerName = Field(None, description="a Docker container, by name")
-    podman: ContainerName = Field(None, description="a Podman container, by name")
+    docker: ContainerName = Field(
+        None, description="a Docker container, by name; it has to have a network of its own (`--network none`)"
+    )
+    podman: ContainerName = Field(
+        None, description="a Podman container, by name; it has to have a network of its own (`--network none`)"
+    )
     tap: TapName = Field(
         None,
         description="a TAP device of this name on the host, for a virtual machine. What is inside of the machine is not ours",
@@ -272,6 +279,40 @@ class BridgeModel(_Model):
     )
 
 
+class ExpectModel(_Model):
+    """What `reconcile test` tries with real packets, in a scratch namespace ([expect.md](expect.md)). It changes no plan."""
+
+    model_config = ConfigDict(title="Expectation")
+    source: Annotated[str, BeforeValidator(values.as_end), _schema("string", "outside", "host", "web")] = Field(
+        alias="from", description="who asks: `outside` (a client on the host's network), `host`, or a container"
+    )
+    to: Annotated[
+        Any,
+        BeforeValidator(values.as_destination),
+        _schema("string", "host:8080", "db:5432", "outside", "192.0.2.10:443", "[fd00:88::10]:53/udp"),
+    ] = Field(
+        description="what is asked: `host`, `outside`, a container or an address, with a port and, as in Compose, a protocol. "
+        "Without a port it is a ping"
+    )
+    protocol: Annotated[
+        str | None, BeforeValidator(values.as_tested_protocol), WithJsonSchema({"enum": list(values.TESTED)})
+    ] = Field(None, description="the protocol, where `to` does not say it. Left out: tcp")
+    reaches: Annotated[str | None, BeforeValidator(values.as_end), _schema("string", "web")] = Field(
+        None, description="who must answer: a container, `host` or `outside`. Left out: whoever is there"
+    )
+    allowed: Annotated[bool, BeforeValidator(values.truth("allowed")), _schema("boolean")] = Field(
+        True, description="`false`: nobody may answer (with `reaches`: not that one)"
+    )
+    seen_as: Annotated[Any, BeforeValidator(values.as_seen), _schema("string", "client", "host", "192.0.2.7")] = Field(
+        None,
+        alias="as",
+        description="the address that the server must see: `client` (kept as it is), `host` (any of its own), or an address",
+    )
+    version: Annotated[int | None, BeforeValidator(values.as_version), WithJsonSchema({"enum": [4, 6]})] = Field(
+        None, description="the version of IP. Left out: every one that both ends have"
+    )
+
+
 class FileModel(_Model):
     """The desired state of a host's container network.
 
@@ -288,6 +329,9 @@ class FileModel(_Model):
     )
     bridges: Annotated[dict[str, Annotated[BridgeModel, _OR_MAPPING]], _OR_MAPPING] = Field(
         {}, description="the host's bridges, by name"
+    )
+    expect: Annotated[list[ExpectModel], _OR_LIST] = Field(
+        [], description="what must and must not get through, for `reconcile test`; no plan depends on it"
     )
 
 

@@ -27,6 +27,7 @@ from reconciler.manifest.document import (
     Route,
     Tap,
 )
+from reconciler.manifest.expect import resolve_expectations
 from reconciler.manifest.files import Merged
 from reconciler.manifest.model import AttachModel, BridgeModel, FileModel, RouteModel
 from reconciler.manifest.position import Position
@@ -58,7 +59,17 @@ def resolve(model: FileModel, merged: Merged) -> Document:
     check_routes(work, bridges)
     check_sysctls(work)
     check_macs(work)
-    return Document(work.owner, bridges, tuple(merged.sources), not model.bridges, tuple(work.notes))
+    notes = tuple(work.notes)
+    expectations = tuple(resolve_expectations(work, bridges))
+    return Document(
+        work.owner, bridges, tuple(merged.sources), not model.bridges, notes, expectations, _beginning(merged)
+    )
+
+
+def _beginning(merged: Merged) -> Position:
+    assert isinstance(merged.root.value, dict)
+    bridges = merged.root.value.get("bridges")
+    return bridges.key if bridges is not None and bridges.key else merged.root.position
 
 
 # --- bridges ---------------------------------------------------------------------------------------------------------

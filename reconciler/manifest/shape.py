@@ -10,7 +10,15 @@ from pydantic_core import ErrorDetails
 
 from reconciler.manifest import yaml
 from reconciler.manifest.files import Merged
-from reconciler.manifest.model import AttachModel, BridgeModel, ContainerModel, FileModel, PortModel, RouteModel
+from reconciler.manifest.model import (
+    AttachModel,
+    BridgeModel,
+    ContainerModel,
+    ExpectModel,
+    FileModel,
+    PortModel,
+    RouteModel,
+)
 from reconciler.manifest.position import Problem, quoted
 from reconciler.manifest.values import as_container, as_link, called, did_you_mean, nearest
 
@@ -74,6 +82,8 @@ def _existing(root: yaml.Node, path: yaml.Path) -> yaml.Path:
 
 def _item(path: yaml.Path) -> yaml.Path:
     """What is left out for what is wrong at `path`: a whole port, not one key that it would then lack."""
+    if path[:1] == ("expect",):
+        return path[:2]
     return path[:6] if path[4:5] in (("ports",), ("routes",)) else path
 
 
@@ -83,6 +93,8 @@ _ALONE = frozenset({"mtu", "mac", "stp", "ports", "routes", "sysctls"})
 
 def _hurt(path: yaml.Path, unknown: bool) -> yaml.Path | None:
     """The bridge or container in which further problems may be consequences, once the value at `path` is left out."""
+    if path[:1] == ("expect",):
+        return None
     size = 4 if len(path) > 4 and path[2] == "containers" else 2
     key = path[size : size + 1]
     if unknown and len(path) == size + 1:
@@ -120,6 +132,7 @@ _MISSING = {
     "published": ', and a file cannot want "any" (add the host\'s port)',
     "target": " (add the container's port)",
     "to": " (add the destination)",
+    "from": " (add who asks: outside, host or a container)",
 }
 
 
@@ -142,6 +155,8 @@ _MODELS: dict[str, Any] = {"attach": AttachModel, "routes": RouteModel, "ports":
 
 def _known(path: yaml.Path) -> tuple[str, ...]:
     """The keys that are known where `path` ends."""
+    if path[0] == "expect":
+        return tuple(item.alias or name for name, item in ExpectModel.model_fields.items())
     if len(path) > 5:
         model: Any = _MODELS.get(str(path[4]), ContainerModel)
     else:

@@ -370,6 +370,91 @@ def as_port(value: Any) -> PortText:
     return PortText(address, _range(found["published"]), _range(found["target"]), protocol)
 
 
+# --- expectations ----------------------------------------------------------------------------------------------------
+
+TESTED = ("tcp", "udp")
+"""What `reconcile test` can ask with."""
+
+
+class Destination(NamedTuple):
+    """Where an expectation's packets go: to `name` or, if that is empty, to `address`."""
+
+    name: str
+    address: IPAddress | None
+    port: int | None
+    protocol: str | None
+
+
+_DESTINATION = re.compile(r"(?:\[(?P<six>[^]]*)\]|(?P<name>[^:\[\]/]*))(?::(?P<port>[^:/]*))?(?:/(?P<protocol>[^/]*))?")
+_A_DESTINATION = 'write "host:8080", "web:80/udp", "[fd00:88::10]:443", or "web" alone for a ping'
+
+
+def as_end(value: Any) -> str:
+    """One end of an expectation, by name."""
+    text = _text("an end of an expectation")(value)
+    if not CONTAINER.fullmatch(text):
+        raise ValueError(f"{quoted(text)} is no name (write outside, host, or a container's name)")
+    return text
+
+
+def as_destination(value: Any) -> Destination:
+    """The destination of an expectation."""
+    text = _text("a destination")(value)
+    found = _DESTINATION.fullmatch(text)
+    if found is None or not (found["six"] or found["name"]):
+        raise ValueError(f"{quoted(text)} is no destination ({_A_DESTINATION})")
+    protocol = None if found["protocol"] is None else as_tested_protocol(found["protocol"])
+    port = None
+    if found["port"] is not None:
+        port, last = _range(found["port"])
+        if last != port:
+            raise ValueError(f"{quoted(text)} is a range of ports (name one of them)")
+    elif protocol is not None:
+        raise ValueError(f"{quoted(text)} names a protocol and no port ({_A_DESTINATION})")
+    name = found["name"] or ""
+    address = as_address(found["six"]) if found["six"] else _address_or_none(name)
+    if address is not None and (address.is_multicast or address.is_unspecified):
+        raise ValueError(f"{address} is no address to ask at (name one of a host or container)")
+    if found["six"] and address is not None and address.version == 4:
+        raise ValueError(f"{quoted(text)} has an IPv4 address in brackets (leave them out)")
+    return Destination("" if address else as_end(name), address, port, protocol)
+
+
+def _address_or_none(text: str) -> IPAddress | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def as_tested_protocol(value: Any) -> str:
+    """A protocol that an expectation can be about."""
+    text = _text("the protocol")(value).lower()
+    if text not in TESTED:
+        raise ValueError(
+            f"the protocol {quoted(text)} cannot be tested (write tcp or udp; without a port it is a ping)"
+        )
+    return text
+
+
+def as_seen(value: Any) -> IPAddress | str:
+    """What a server sees its client as."""
+    text = _text("`as`")(value)
+    if text in ("client", "host"):
+        return text
+    address = _address_or_none(text)
+    if address is None:
+        raise ValueError(f"{quoted(text)} is not what a server sees (write client, host, or an address)")
+    return _plain(address, text)
+
+
+def as_version(value: Any) -> int:
+    """A version of IP."""
+    if isinstance(value, bool) or value not in (4, 6):
+        raise ValueError(f"the version of IP cannot be {called(value).removeprefix('the number ')} (write 4 or 6)")
+    return int(value)
+
+
 def as_host_ip(value: Any) -> IPAddress:
     """The host's address of a published port."""
     return check_host(as_address(value))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from reconciler.core.plan import Action, Plan, Step
-from reconciler.core.resource import Difference, Key, Origin, Resource, State, differences
+from reconciler.core.resource import Difference, Key, Origin, Resource, differences
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.bridge_port import BridgePort
 from reconciler.kinds.nftables import Element
@@ -59,12 +58,8 @@ class Change:
         return [self.subject, *(item.subject for item in self.along)]
 
 
-def changes(plan: Plan, states: Iterable[State] = ()) -> tuple[Change, ...]:
-    """The changes of `plan`, folded: what only follows from another one stands in its `along`.
-
-    `states` are those the plan was made of, where at hand; they help to tell where a thing belongs.
-    """
-    places = Places.of_plan(plan, states)
+def changes(plan: Plan, places: Places) -> tuple[Change, ...]:
+    """The changes of `plan`, folded: what only follows from another one stands in its `along`."""
     going = {step.key: step for step in plan.steps if step.action is Action.DELETE}
     coming = {step.key for step in plan.steps if step.action is Action.CREATE}
     singles = [

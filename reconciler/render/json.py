@@ -14,23 +14,32 @@ from reconciler import __version__
 from reconciler.core.messages import to_json
 from reconciler.core.plan import Action, Conflict, Pending, Plan, Step
 from reconciler.core.resource import Difference, Key, Note, Origin, Resource, State
+from reconciler.errors import Problem
 from reconciler.render.outline import split_position
 from reconciler.render.places import Place, Places
+from reconciler.render.report import ExposureChange, RehearsalResult, spot, told
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 
 JSON = dict[str, Any]
 
 _ADDRESSES = (IPv4Address, IPv6Address, IPv4Interface, IPv6Interface, IPv4Network, IPv6Network)
 
 
-def plan_json(plan: Plan, requests: bool = True, *, states: Iterable[State] = ()) -> JSON:
+def plan_json(
+    plan: Plan,
+    requests: bool = True,
+    *,
+    states: Iterable[State] = (),
+    exposure: Iterable[ExposureChange] | None = None,
+    rehearsal: RehearsalResult | None = None,
+) -> JSON:
     """`plan` as plain JSON values, the same for the same plan; with the requests that would be sent unless
-    `requests` is False.
+    `requests` is False. docs/plan.schema.json describes it.
 
     `summary` counts steps: a replacement is a deletion and a creation, both marked `replacement`. `states`
     are those the plan was made of, where at hand: they tell to which bridge a thing belongs that the plan
-    says little of.
+    says little of. `exposure` and `rehearsal` are null if they were not computed.
     """
     places = Places.of_plan(plan, states)
     coming = {step.key for step in plan.steps if step.action is Action.CREATE}
@@ -47,6 +56,17 @@ def plan_json(plan: Plan, requests: bool = True, *, states: Iterable[State] = ()
         "pending": [_pending(item, places) for item in plan.pending],
         "foreign": [_thing(item, places.place(item)) for item in plan.foreign],
         "notes": [_note(item) for item in plan.notes],
+        "exposure": None if exposure is None else [_exposure(item) for item in exposure],
+        "rehearsal": None if rehearsal is None else _rehearsal(rehearsal),
+    }
+
+
+def problems_json(problems: Iterable[Problem]) -> JSON:
+    """What is wrong with a file that is invalid, as plain JSON values."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "tool_version": __version__,
+        "problems": [{"position": position_json(spot(item)), "message": item.message} for item in problems],
     }
 
 
@@ -76,7 +96,11 @@ def plain(value: object) -> Any:
     if isinstance(value, Key):
         return value._asdict()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        # A resource's key only says again what its fields say; it stands beside it where it is needed.
+        names = (
+            item.name for item in dataclasses.fields(value) if item.name != "key" or not isinstance(value, Resource)
+        )
+        return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {name: plain(item) for name, item in value._asdict().items()}
     if isinstance(value, Mapping):
@@ -147,3 +171,12 @@ def _pending(item: Pending, places: Places) -> JSON:
 
 def _note(item: Note) -> JSON:
     return {"level": item.level.value, "text": item.text, "position": position_json(item.position)}
+
+
+def _exposure(item: ExposureChange) -> JSON:
+    """What it says of itself, and what every change has."""
+    return {**item.json(), "verb": str(item.verb), "text": told(item), "position": position_json(item.position)}
+
+
+def _rehearsal(item: RehearsalResult) -> JSON:
+    return {**item.json(), "ok": item.ok, "lines": list(item.lines)}

@@ -7,6 +7,7 @@ with the ports that close below it. What is folded away is counted; `Step.reques
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -47,6 +48,8 @@ class Row:
     name: str = ""
     """Of a heading: what the lines below are about."""
     disruptive: bool = False
+    position: str = ""
+    """Its place in the file, `FILE:LINE:COLUMN`, also where the line above has told it already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,8 @@ class Outline:
 def outline(plan: Plan, states: Sequence[State] = ()) -> Outline:
     """`plan` folded into lines. `states` are those it was made of, where at hand: they tell what belongs
     where."""
-    folded = changes(plan, states)
     places = Places.of_plan(plan, states)
+    folded = changes(plan, places)
     everything = [part for item in folded for part in (item, *item.along)]
     blocks = tuple(_blocks(folded, places))
     going = {step.key for step in plan.steps if step.action is Action.DELETE}
@@ -89,6 +92,7 @@ def short_position(position: str) -> str:
     return f"{file}:{line}" if line else file
 
 
+@functools.lru_cache(maxsize=1 << 16)  # asked several times of each thing
 def split_position(position: str) -> tuple[str, int, int]:
     """(file, line, column) of `FILE:LINE:COLUMN`; what is not there is 0. A file's name may hold colons."""
     numbers: list[int] = []
@@ -142,8 +146,11 @@ def _is_of_host(item: Change) -> bool:
     return isinstance(item.subject, Sysctl) and item.subject.namespace == HOST and not item.subject.inside()
 
 
+_OF_FIREWALL = (Table, Set, Chain, Element)
+
+
 def _is_firewall(item: Resource) -> bool:
-    return isinstance(item, Table | Set | Chain | Element) and not _is_port(item)
+    return isinstance(item, _OF_FIREWALL) and not _is_port(item)
 
 
 def _guards(items: Iterable[Change]) -> dict[str, list[Change]]:
@@ -185,9 +192,9 @@ def _bridge_heading(name: str, item: Change | None, guards: Sequence[Change]) ->
     mode = _mode_change(name, guards)
     if item is None:
         text = f"{name}: {mode}" if mode else name
-        where = next((short_position(guard.origin.position) for guard in guards if guard.after), "")
-        sign, where = (Sign.UPDATE, where) if mode else (Sign.NONE, "")
-        return Row(sign, 0, "bridge", text, where=where, heading=True, name=name)
+        position = next((guard.origin.position for guard in guards if guard.after), "")
+        sign, where = (Sign.UPDATE, short_position(position)) if mode else (Sign.NONE, "")
+        return Row(sign, 0, "bridge", text, where=where, heading=True, name=name, position=position)
     bridge = item.after if isinstance(item.after, Bridge) else None
     details = [words.mode(_elements(guards, new=True), name)] if item.sign is Sign.CREATE else [mode]
     details += [*_bridge_details(bridge)] if bridge and item.sign is Sign.CREATE else []
@@ -222,7 +229,8 @@ def _container_rows(name: str, items: Sequence[Change], places: Places, depth: i
     """A container: a heading, and below it what changes; of one that goes, only the ports that close."""
     sign = _container_sign(items)
     position = min((item.origin.position for item in items if item.origin.position), key=split_position, default="")
-    heading = Row(sign, depth, "container", name, where=short_position(position), heading=True, name=name)
+    where = short_position(position)
+    heading = Row(sign, depth, "container", name, where=where, heading=True, name=name, position=position)
     below = list(items)
     if sign is Sign.DELETE:
         below, folded = _split(items, lambda item: _is_port(item.subject) or item.subject.owner is None)
@@ -311,7 +319,8 @@ def _row(item: Change, depth: int, noun: str, text: str, along: Iterable[Change]
     """A line about `item`, with what goes along and whatever is to be known besides."""
     disruptive = _interrupts(item)
     note = "; ".join(_notes(item, along))
-    return Row(item.sign, depth, noun, text, note, _place_or_reason(item), disruptive=disruptive)
+    where, position = _place_or_reason(item), item.origin.position
+    return Row(item.sign, depth, noun, text, note, where, disruptive=disruptive, position=position)
 
 
 def _notes(item: Change, along: Iterable[Change] | None) -> Iterator[str]:
@@ -323,7 +332,7 @@ def _notes(item: Change, along: Iterable[Change] | None) -> Iterator[str]:
     if item.sign is Sign.DELETE and given_back:
         yield "given back"
     parts = [part.subject for part in (item.along if along is None else along)]
-    if tally := words.tally(_sorted(parts)):
+    if parts and (tally := words.tally(_sorted(parts))):
         yield f"with {tally}"
     if _interrupts(item):
         yield "interrupts traffic"
@@ -391,7 +400,7 @@ def _interface_row(parts: Sequence[Change], depth: int, places: Places) -> Row:
     if any(item.field == "host" for item in main.differences):  # the near end's name, which is no reason to a reader
         telling = replace(main, reason="made anew", disruptive=True)
     row = _row(telling, depth, noun, text, along)
-    return row if row.where else replace(row, where=_place_or_reason(main))
+    return row if row.where else replace(row, where=_place_or_reason(main), position=main.origin.position)
 
 
 def _interface_noun(main: Change, namespace: str) -> str:
@@ -562,7 +571,7 @@ def _waiting(pending: Sequence[Pending]) -> Iterator[Row]:
             note = words.tally(resources)
         position = min((item.origin.position for item in items), key=split_position)
         text = f"{what} waits for {words.key_name(first.missing)}"
-        yield Row(Sign.OPEN, 0, text, "", note, short_position(position))
+        yield Row(Sign.OPEN, 0, text, "", note, short_position(position), position=position)
 
 
 def _foreign(item: Resource, places: Places) -> Row:
@@ -582,4 +591,5 @@ def _conflict(item: Conflict) -> Row:
         0,
         f"{found} is there already and {whose}{wanted}",
         where=short_position(item.origin.position),
+        position=item.origin.position,
     )

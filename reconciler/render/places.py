@@ -7,7 +7,8 @@ element.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from reconciler.core.messages import HOST
@@ -44,6 +45,8 @@ class Places:
     """Tells the Place of a resource, from all the resources there are to go by."""
 
     def __init__(self, known: Iterable[tuple[Resource, Origin]]) -> None:
+        self._unread = known
+        """Not read before something is asked that no Origin says: to learn from all that there is takes longer than to plan."""
         self._bridges: set[str] = set()
         self._said: dict[Key, Place] = {}
         self._bridge_of_port: dict[str, str] = {}
@@ -51,38 +54,38 @@ class Places:
         self._veth_of_end: dict[End, str] = {}
         self._by_namespace: dict[str, Place] = {}
         self._bridge_of_container: dict[str, str] = {}
-        for resource, origin in known:
-            self._learn(resource, Place(origin.bridge, origin.container))
 
     @classmethod
     def of_plan(cls, plan: Plan, states: Iterable[State] = ()) -> Places:
         """From `plan`, and from the `states` it was made of where they are at hand, the wish first."""
-        known: list[tuple[Resource, Origin]] = []
-        for step in plan.steps:
-            known += [(item, step.origin) for item in (step.after, step.before) if item is not None]
-        known += [(item.resource, item.origin) for item in plan.pending]
-        known += [(item.desired, item.origin) for item in plan.conflicts]
-        known += [(item, Origin()) for item in plan.foreign]
-        return cls(_with_states(known, states))
+        return cls(itertools.chain(_of_plan(plan), _of_states(states)))
 
     @classmethod
     def of_states(cls, *states: State) -> Places:
         """From `states`, the wish first."""
-        return cls(_with_states([], states))
+        return cls(_of_states(states))
 
     def place(self, resource: Resource, origin: Origin = Origin()) -> Place:
         """Where `resource` belongs: as `origin` says, else by what it touches."""
         if origin.bridge or origin.container:
             return Place(origin.bridge, origin.container)
+        self._read()
         return self._said.get(resource.key) or self._derived(resource)
 
     def end(self, link: str) -> End | None:
         """The container's interface at the far end of the host's veth `link`."""
+        self._read()
         return self._end_of_veth.get(link)
 
     def container(self, namespace: str) -> str:
         """The container that the network namespace is of; its own name if no file says."""
+        self._read()
         return self._by_namespace[namespace].container if namespace in self._by_namespace else namespace
+
+    def _read(self) -> None:
+        known, self._unread = self._unread, ()
+        for resource, origin in known:
+            self._learn(resource, Place(origin.bridge, origin.container))
 
     def _learn(self, resource: Resource, said: Place) -> None:
         if said != Place():
@@ -97,8 +100,8 @@ class Places:
                 self._pair(resource.name, end)
             case Peer(host=str() as host):
                 self._pair(host, (resource.namespace, resource.name))
-            case Element() if published := Published.of(resource):
-                said = said if said.container else Place(published.bridge, published.container)
+            case Element() if not said.container and (published := Published.of(resource)):
+                said = Place(published.bridge, published.container)
         self._learn_container(resource, said)
 
     def _learn_container(self, resource: Resource, said: Place) -> None:
@@ -184,7 +187,16 @@ class Places:
         return next(whole, container)
 
 
-def _with_states(known: list[tuple[Resource, Origin]], states: Iterable[State]) -> list[tuple[Resource, Origin]]:
+def _of_plan(plan: Plan) -> Iterator[tuple[Resource, Origin]]:
+    for step in plan.steps:
+        yield from ((item, step.origin) for item in (step.after, step.before) if item is not None)
+    yield from ((item.resource, item.origin) for item in plan.pending)
+    yield from ((item.desired, item.origin) for item in plan.conflicts)
+    yield from ((item, Origin()) for item in plan.foreign)
+
+
+def _of_states(states: Iterable[State]) -> Iterator[tuple[Resource, Origin]]:
+    nowhere = Origin()
     for state in states:
-        known += [(item, state.origins.get(key, Origin())) for key, item in state.resources.items()]
-    return known
+        origins = state.origins
+        yield from ((item, origins.get(key, nowhere)) for key, item in state.resources.items())

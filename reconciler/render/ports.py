@@ -7,6 +7,7 @@ the numbers stay as they are. Its comment names `BRIDGE/CONTAINER`.
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -47,24 +48,7 @@ class Published:
     @classmethod
     def of(cls, element: Element) -> Published | None:
         """What `element` publishes; None if it is of no publishing map, or does not read like one."""
-        if element.set not in PUBLISHING or not element.data or len(element.match) not in (2, 3):
-            return None
-        *address, protocol, ports = element.match
-        target, *target_port = element.data
-        bridge, _, container = element.comment.partition("/")
-        try:
-            outside = _range(ports)
-            return cls(
-                bridge=bridge,
-                container=container,
-                protocol=protocol,
-                address=ip_address(address[0]) if address else None,
-                ports=outside,
-                target=ip_address(target),
-                target_ports=_range(target_port[0]) if target_port else outside,
-            )
-        except ValueError:
-            return None
+        return _published(element.match, element.data, element.comment) if element.set in PUBLISHING else None
 
     @property
     def host(self) -> str:
@@ -123,6 +107,33 @@ def ports_text(found: State, container: str | None = None, port: str | None = No
     if not parts:
         raise UsageError(clean(_not_published(number, protocol, name, own)))
     return _lines(part.host for part in parts)
+
+
+# Every line that a port is told in asks, and some ask twice.
+@functools.lru_cache(maxsize=1 << 15)
+def _published(match: tuple[str, ...], data: tuple[str, ...], comment: str) -> Published | None:
+    if not data or len(match) not in (2, 3):
+        return None
+    *address, protocol, ports = match
+    target, *target_port = data
+    bridge, _, container = comment.partition("/")
+    try:
+        outside = _range(ports)
+        return Published(
+            bridge=bridge,
+            container=container,
+            protocol=protocol,
+            address=_address(address[0]) if address else None,
+            ports=outside,
+            target=_address(target),
+            target_ports=_range(target_port[0]) if target_port else outside,
+        )
+    except ValueError:
+        return None
+
+
+_address = functools.lru_cache(maxsize=4096)(ip_address)
+"""Many ports lead to one container, and to build an address takes longer than all the rest of a Published."""
 
 
 def _range(text: str) -> Range:

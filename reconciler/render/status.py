@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from reconciler.core.plan import Plan
@@ -39,6 +41,20 @@ def status_text(plan: Plan, found: State, desired: State, *, color: bool) -> str
     return "".join(f"{paint(line, color=color)}\n" for line in lines)
 
 
+_HEALTH = {"Synced": Style.GREEN, "Pending": Style.YELLOW, "Degraded": Style.RED, "OutOfSync": Style.YELLOW}
+
+
+def agent_text(agent: Mapping[str, Any], *, color: bool) -> str:
+    """What the agent tells of itself (reconciler.watch.status), in two lines: how it goes and why; since when, and at which revision."""
+    health, reason = str(agent.get("health")), str(agent.get("reason"))
+    since = datetime.fromtimestamp(float(agent.get("since", 0))).strftime("%Y-%m-%d %H:%M:%S")
+    lines: list[Line] = [
+        (Span("agent: ", Style.BOLD), Span(health, _HEALTH.get(health, Style.YELLOW)), Span(f", {reason}")),
+        (Span(f"  since {since}, revision {agent.get('revision') or 'none'} of {agent.get('source')}"),),
+    ]
+    return "".join(f"{paint(line, color=color)}\n" for line in lines)
+
+
 def status_json(plan: Plan, found: State, desired: State) -> dict[str, Any]:
     """The same as plain JSON values."""
     return {
@@ -48,7 +64,7 @@ def status_json(plan: Plan, found: State, desired: State) -> dict[str, Any]:
         "in_sync": plan.empty,
         "summary": summary(plan),
         "found": _numbers(plan.owner, found, desired),
-        "differs": [_differs(row) for row in _telling(outline(plan, (desired, found)))],
+        "differs": [_differs(row) for row in telling(outline(plan, (desired, found)))],
         "conflicts": [str(item) for item in plan.conflicts],
         "pending": [{"label": item.resource.label, "missing": str(item.missing)} for item in plan.pending],
         "foreign": [item.label for item in plan.foreign],
@@ -60,7 +76,7 @@ def _headline(plan: Plan, folded: Outline) -> Line:
     if plan.conflicts:
         return name, Span("blocked", Style.RED), Span(", something foreign is in the way")
     if plan.steps:
-        number = len(_telling(folded))
+        number = len(telling(folded))
         return (
             name,
             Span("differs", Style.YELLOW),
@@ -99,7 +115,7 @@ def _only_of(owner: str, found: State) -> list[Resource]:
     return [item for item in found.resources.values() if item.owner == owner]
 
 
-def _telling(folded: Outline) -> list[Row]:
+def telling(folded: Outline) -> list[Row]:
     """The lines that say what changes, each with the names of what it is below; of what is new as a whole,
     one."""
     rows: list[Row] = []
@@ -130,7 +146,7 @@ def _differs(row: Row) -> dict[str, str]:
 
 
 def _differing(folded: Outline) -> list[Line]:
-    return _few(_telling(folded))
+    return _few(telling(folded))
 
 
 def _few(rows: list[Row] | tuple[Row, ...]) -> list[Line]:

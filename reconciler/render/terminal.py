@@ -54,8 +54,10 @@ def _escaped(character: str) -> str:
 
 def width(text: str) -> int:
     """The columns that `text` takes once it is cleaned: wide characters take two, combining ones none."""
+    if text.isascii() and text.isprintable():
+        return len(text)
     text = clean(text)
-    if text.isascii():
+    if text.replace("→", ">").isascii():  # the arrow, one column wide, is our own
         return len(text)
     return sum(_columns(character) for character in text)
 

@@ -13,6 +13,7 @@ from reconciler.core.resource import Level, Note, State
 from reconciler.render import words
 from reconciler.render.changes import SIGNS, Sign
 from reconciler.render.outline import Outline, Row, outline, short_position
+from reconciler.render.report import ExposureChange, RehearsalResult, told
 from reconciler.render.requests import request_text
 from reconciler.render.terminal import Line, Span, Style, length, pad, paint
 
@@ -29,6 +30,13 @@ _MARGIN = 96
 """Positions stand in one column, which is never further to the right than this."""
 
 
+CONFLICTS = "In the way (--adopt takes these over, or choose other names in the file)"
+EXPOSURE = "Exposure, what can be reached otherwise than before"
+FOREIGN = "Foreign, on things of ours, and left alone (--prune=foreign removes addresses and routes)"
+STEPS = "Every step, in the order of doing, and what it sends"
+WAITING = "Waiting, for what is not ours to make"
+
+
 def plan_text(
     plan: Plan,
     *,
@@ -36,26 +44,32 @@ def plan_text(
     timing: str | None = None,
     verbose: bool = False,
     states: Sequence[State] = (),
+    exposure: Sequence[ExposureChange] | None = None,
+    rehearsal: RehearsalResult | None = None,
 ) -> str:
     """`plan` as text, ending in a newline, with escape sequences only if `color`.
 
     `timing` is put behind the summary; `verbose` adds every step in the order of doing, with its requests.
     `states` are those the plan was made of (the wish first), where at hand: they tell to which bridge a thing
-    belongs that the plan says little of.
+    belongs that the plan says little of. `exposure` and `rehearsal` are None if they were not computed.
     """
     folded = outline(plan, states)
     sections = [*map(_plain, folded.blocks), *_open_sections(folded)]
+    if exposure:
+        sections.append([_title(f"{EXPOSURE}:"), *exposure_lines(exposure)])
+    if rehearsal is not None:
+        sections.append([_title(f"Rehearsal {outcome(rehearsal)}:"), *_indented(rehearsal.lines)])
     if verbose and plan.steps:
-        sections.append(list(_steps(plan.steps)))
+        sections.append([_title(f"{STEPS}:"), *step_lines(plan.steps)])
     sections.append([_summary(plan, folded, timing)])
     return "\n".join("".join(f"{paint(line, color=color)}\n" for line in section) for section in sections)
 
 
 def rows_lines(rows: Iterable[Row], *, margin: int = _MARGIN) -> list[Line]:
     """`rows` as lines, their positions in one column."""
-    pairs = [(_body(row), row.where) for row in rows]
-    column = min(margin, max((length(body) for body, _ in pairs), default=0))
-    return [_with_position(body, where, column) for body, where in pairs]
+    bodies = [(body, length(body), row.where) for row in rows for body in (_body(row),)]
+    column = min(margin, max((size for _, size, _ in bodies), default=0))
+    return [_with_position(body, size, where, column) for body, size, where in bodies]
 
 
 def _plain(rows: Iterable[Row]) -> list[Line]:
@@ -77,24 +91,20 @@ def _body(row: Row) -> Line:
     )
 
 
-def _with_position(body: Line, where: str, column: int) -> Line:
+def _with_position(body: Line, size: int, where: str, column: int) -> Line:
+    """`body`, which is `size` columns wide, and behind it `where`, at `column` if there is room."""
     if not where:
         return body
-    return (*body, Span(" " * (max(0, column - length(body)) + 2)), Span(where, Style.DIM))
+    return (*body, Span(" " * (max(0, column - size) + 2)), Span(where, Style.DIM))
 
 
 # --- what is not done, and why ----------
 
 
 def _open_sections(folded: Outline) -> Iterator[list[Line]]:
-    if folded.waiting:
-        yield [_title("Waiting, for what is not ours to make:"), *rows_lines(folded.waiting)]
-    if folded.foreign:
-        title = "Foreign, on things of ours, and left alone (--prune=foreign removes addresses and routes):"
-        yield [_title(title), *rows_lines(folded.foreign)]
-    if folded.conflicts:
-        title = "In the way (--adopt takes these over, or choose other names in the file):"
-        yield [_title(title), *rows_lines(folded.conflicts)]
+    for title, rows in ((WAITING, folded.waiting), (FOREIGN, folded.foreign), (CONFLICTS, folded.conflicts)):
+        if rows:
+            yield [_title(f"{title}:"), *rows_lines(rows)]
     if folded.notes:
         yield [_note(note) for note in folded.notes]
 
@@ -109,11 +119,41 @@ def _note(note: Note) -> Line:
     return Span(where, Style.DIM), Span(f"{note.level}: ", color), Span(note.text)
 
 
+# --- what can be reached, and how it went when tried ----------
+
+_EXPOSURE_SIGNS = {"opened": Sign.CREATE, "closed": Sign.DELETE}
+"""Every other verb changes what stays."""
+
+
+def exposure_lines(changes: Iterable[ExposureChange]) -> list[Line]:
+    """A line for each of `changes`."""
+    return rows_lines(
+        Row(
+            _EXPOSURE_SIGNS.get(item.verb, Sign.UPDATE),
+            0,
+            str(item.verb),
+            told(item),
+            "",
+            short_position(item.position),
+        )
+        for item in changes
+    )
+
+
+def outcome(rehearsal: RehearsalResult) -> str:
+    """In a word."""
+    return "passed" if rehearsal.ok else "failed"
+
+
+def _indented(lines: Iterable[str]) -> Iterator[Line]:
+    yield from ((Span(f"  {line}"),) for line in lines)
+
+
 # --- every step ----------
 
 
-def _steps(steps: Sequence[Step]) -> Iterator[Line]:
-    yield _title("Every step, in the order of doing, and what it sends:")
+def step_lines(steps: Sequence[Step]) -> Iterator[Line]:
+    """Each of `steps`, and below it the requests it sends."""
     for number, step in enumerate(steps, 1):
         what = f"{number}. {step.subject.label}"
         row = Row(SIGNS[step.action], 0, what, "", step.reason, step.origin.position)
@@ -128,23 +168,28 @@ def _steps(steps: Sequence[Step]) -> Iterator[Line]:
 
 
 def _summary(plan: Plan, folded: Outline, timing: str | None) -> Line:
-    extra = "; ".join(_extras(folded))
+    extra = "; ".join(extras(folded))
     behind = Span(f"  ({timing})" if timing else "", Style.DIM)
     if plan.empty:
         where = "this host" if plan.basis == "live" else plan.basis
         but = f"; {extra}" if extra else ""
         return Span("Nothing to do: ", Style.GREEN), Span(f"{where} is as the file says{but}."), behind
-    create, update, delete = (plan.count(action) for action in Action)
-    replaced = f" ({folded.replaced} of them to be made anew)" if folded.replaced else ""
-    text = f"{create} to create, {update} to update, {delete} to delete{replaced}"
     return (
         Span("Plan", Style.BOLD),
-        Span(f" (basis: {plan.basis}): {text}{f'; {extra}' if extra else ''}."),
+        Span(f" (basis: {plan.basis}): {counts(plan, folded)}{f'; {extra}' if extra else ''}."),
         behind,
     )
 
 
-def _extras(folded: Outline) -> Iterator[str]:
+def counts(plan: Plan, folded: Outline) -> str:
+    """How many things are created, updated and deleted."""
+    create, update, delete = (plan.count(action) for action in Action)
+    replaced = f" ({folded.replaced} of them to be made anew)" if folded.replaced else ""
+    return f"{create} to create, {update} to update, {delete} to delete{replaced}"
+
+
+def extras(folded: Outline) -> Iterator[str]:
+    """What else there is to know before all details."""
     if folded.waiting:
         yield f"{len(folded.waiting)} {'waits' if len(folded.waiting) == 1 else 'wait'}"
     if folded.disruptive:

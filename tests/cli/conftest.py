@@ -22,5 +22,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RECONCILE_FILE", raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("RECONCILE_STATE_DIR", "/run/state")
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
     with Host(tmp_path, capfd) as made:
         yield made

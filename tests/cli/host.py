@@ -90,14 +90,23 @@ class Host:
         return Answer(code, said.out, said.err)
 
     def child(
-        self, *arguments: str, stdin: str | None = None, python: tuple[str, ...] = (), **variables: str
+        self,
+        *arguments: str,
+        stdin: str | None = None,
+        python: tuple[str, ...] = (),
+        before: tuple[str, ...] = (),
+        **variables: str,
     ) -> Answer:
-        """The command, as a process of its own."""
-        command = [sys.executable, *python, "-m", "reconciler", *arguments]
+        """The command, as a process of its own. `python` are options of Python, `before` is a command that starts it."""
+        command = [*before, sys.executable, *python, "-m", "reconciler", *arguments]
         done = subprocess.run(
             command, input=stdin, capture_output=True, text=True, env=environment(variables), timeout=60
         )
         return Answer(done.returncode, done.stdout, done.stderr)
+
+    def tool(self, *arguments: str) -> subprocess.Popen[str]:
+        """The command, as a process that goes on beside the test and ends with it."""
+        return self.start(sys.executable, "-m", "reconciler", *arguments)
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """A process that ends with the test."""

@@ -73,6 +73,14 @@ def test_standard_input_is_refused(host: Host) -> None:
     assert "the sandbox needs a file" in answer.err
 
 
+def test_no_way_leads_from_the_sandbox_to_an_engine(host: Host) -> None:
+    host.write(PENDING.replace("pid: %d", "docker: web"))
+    command = "printenv DOCKER_HOST CONTAINER_HOST; true"
+    variables = {"DOCKER_HOST": "unix:///tmp/there", "CONTAINER_HOST": "unix:///tmp/there"}
+    answer = host.child("sandbox", "--bare", "--exec", command, **variables)
+    assert (answer.code, answer.out) == (0, "")
+
+
 @needs_tun
 def test_uplinks_and_host_addresses_of_the_file_are_there(host: Host) -> None:
     for name in ("kvm", "ranges"):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.host import WEB, Host
 
-HEAVY = ("pyroute2", "nftables", "watchdog", "asyncio", "jsonschema", "shtab", "subprocess")
+HEAVY = ("pyroute2", "nftables", "watchdog", "asyncio", "jsonschema", "shtab", "subprocess", "docker", "requests")
 
 
 def imported(host: Host, *arguments: str) -> set[str]:
@@ -17,7 +17,7 @@ def imported(host: Host, *arguments: str) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("command", [["validate"], ["--version"], ["--help"], ["schema"]])
+@pytest.mark.parametrize("command", [["validate"], ["exposure"], ["--version"], ["--help"], ["schema"]])
 def test_what_reads_no_kernel_loads_nothing_of_it(host: Host, command: list[str]) -> None:
     host.write(WEB)
     loaded = imported(host, *command)
@@ -40,3 +40,9 @@ def test_an_apply_loads_nothing_of_pyroute2(host: Host) -> None:
     """Its import takes as long as thirty containers."""
     host.write(WEB)
     assert imported(host).isdisjoint({"pyroute2", "watchdog", "asyncio"})
+
+
+def test_no_engines_library_is_loaded_for_a_file_without_its_containers(host: Host) -> None:
+    host.write(WEB)
+    for command in ([], ["status"], ["show"], ["down"]):
+        assert imported(host, *command).isdisjoint({"docker", "requests", "urllib3", "http"}), command

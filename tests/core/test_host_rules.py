@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
+import pytest
+
 from reconciler import host_rules
-from reconciler.core.messages import HOST, ForwardChain, NamespaceRecord, RouteRecord, Snapshot
+from reconciler.core.messages import HOST, Absence, ForwardChain, NamespaceRecord, RouteRecord, Snapshot
 from reconciler.core.resource import Level
 from reconciler.kinds import Sysctl
 from reconciler.lower import lower
@@ -61,12 +64,22 @@ def test_turning_forwarding_on_is_warned_of_only_where_it_is_off() -> None:
     assert host_rules.complete(DUAL, snapshot(net__ipv4__ip_forward="1")).notes == ()
 
 
-def test_a_forward_chain_that_drops_is_named_with_the_way_out() -> None:
-    (note,) = host_rules.complete(FOUR, snapshot(chains=(DROP,))).notes
-    assert "chain ip filter FORWARD drops forwarded packets by policy" in note.text
-    assert "DOCKER-USER" in note.text
-    (own,) = host_rules.complete(FOUR, snapshot(chains=(ForwardChain("inet", "fw", "fwd", "drop"),))).notes
-    assert "nft add rule inet fw fwd iifname BRIDGE accept" in own.text
+@pytest.mark.parametrize(
+    ("chain", "said", "remedy"),
+    [
+        (DROP, "chain ip filter FORWARD drops forwarded packets", "iptables -I FORWARD -i BRIDGE -j ACCEPT"),
+        (replace(DROP, manager="docker"), "FORWARD (of docker) drops", "iptables -I DOCKER-USER -o BRIDGE -j ACCEPT"),
+        (replace(DROP, manager="ufw"), "(of ufw)", "ufw route allow in on BRIDGE"),
+        (replace(DROP, family="ip6"), "chain ip6 filter", "ip6tables -I FORWARD -o BRIDGE"),
+        (ForwardChain("inet", "fw", "fwd", "drop"), "drops", "nft insert rule inet fw fwd iifname BRIDGE accept"),
+        (ForwardChain("inet", "firewalld", "filter_FORWARD", "reject", "firewalld"), "rejects", "firewall-cmd"),
+    ],
+)
+def test_a_forward_chain_that_drops_is_named_with_the_way_out(chain: ForwardChain, said: str, remedy: str) -> None:
+    (note,) = host_rules.complete(FOUR, snapshot(chains=(chain,))).notes
+    assert note.level is Level.WARNING
+    assert said in note.text
+    assert remedy in note.text
 
 
 def test_chains_that_accept_our_own_and_those_of_no_concern_are_not_warned_of() -> None:
@@ -76,3 +89,14 @@ def test_chains_that_accept_our_own_and_those_of_no_concern_are_not_warned_of() 
     )
     assert host_rules.complete(FOUR, snapshot(chains=harmless)).notes == ()
     assert host_rules.complete(ISOLATED, snapshot(chains=(DROP,))).notes == ()
+
+
+def test_an_engine_that_is_silent_is_named_once_with_its_containers() -> None:
+    silent = Absence("Docker does not answer", unknown=True)
+    absent = {"docker:web": silent, "docker:db": silent, "podman:web": Absence("Podman container web is odd")}
+    notes = host_rules.complete(FOUR, replace(snapshot(), absent=absent)).notes
+    assert [note.text for note in notes] == [
+        "Docker does not answer. What is wired of its containers stays as it is, all else of them waits: db, web",
+        "Podman container web is odd",
+    ]
+    assert {note.level for note in notes} == {Level.WARNING}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 import pytest
@@ -257,3 +258,74 @@ def test_a_port_waits_for_the_interface_that_it_leads_to() -> None:
     result = made((TABLE, SET, port), (TABLE, SET, port))
     assert [item.missing for item in result.pending] == [PEER.key]
     assert does(result) == {(Action.DELETE, port.key)}
+
+
+# --- what is not known -----------------------------------------------------------------------------------------------
+
+AWAY = "docker:web"
+LINK = Veth(owner=US, name="web-1", peer=(AWAY, "eth0"))
+INNER = (
+    Peer(owner=US, namespace=AWAY, name="eth0", host="web-1"),
+    Address(owner=US, namespace=AWAY, link="eth0", address=ip_interface("10.88.0.10/24")),
+)
+PUBLISHED = Element(
+    owner=US,
+    table=SET.table,
+    set="by_any4",
+    match=("tcp", "80"),
+    data=("10.88.0.10", "80"),
+    waits_for=(INNER[0].key,),
+)
+WISH = (BRIDGE, LINK, PORT, *INNER, TABLE, SET, PUBLISHED)
+SEEN = (BRIDGE, Veth(owner=US, name="web-1", peer=None), PORT, TABLE, SET, PUBLISHED)
+"""A container as it looks while nothing can be said of its namespace."""
+
+
+def unseen(found: tuple[Resource, ...], wanted: tuple[Resource, ...] = WISH) -> Plan:
+    """The plan while nobody knows of the namespace of the container."""
+    return plan(State.of(wanted), replace(State.of(found), unknown=frozenset({AWAY})), US)
+
+
+def test_what_rests_on_something_unknown_waits_and_stays() -> None:
+    result = unseen(SEEN)
+    assert result.steps == ()
+    assert {item.resource.key for item in result.pending} == {item.key for item in (LINK, PORT, *INNER, PUBLISHED)}
+    assert {item.missing for item in result.pending} == {Netns(name=AWAY).key}
+
+
+def test_what_is_known_to_be_gone_goes() -> None:
+    assert does(made(WISH, SEEN)) == {(Action.DELETE, item.key) for item in (LINK, PORT, PUBLISHED)}
+
+
+def test_nothing_new_is_made_on_something_unknown() -> None:
+    assert unseen((TABLE, SET)).steps == (*unseen((TABLE, SET), (BRIDGE, TABLE, SET)).steps,)
+
+
+def test_a_port_into_the_unknown_closes_when_the_link_is_gone() -> None:
+    assert does(unseen((BRIDGE, TABLE, SET, PUBLISHED))) == {(Action.DELETE, PUBLISHED.key)}
+
+
+def test_what_no_file_wants_any_more_goes_whatever_is_known() -> None:
+    result = unseen(SEEN, (BRIDGE, TABLE, SET))
+    assert does(result) == {(Action.DELETE, item.key) for item in (LINK, PORT, PUBLISHED)}
+
+
+@given(st.sets(st.sampled_from(SEEN), min_size=1), st.sets(st.sampled_from(WISH), min_size=1))
+def test_of_the_unknown_only_what_was_there_stays_and_it_rests(found: set[Resource], wanted: set[Resource]) -> None:
+    """As far as the sets hold together: what is inside of something is wanted with it."""
+    keys = {item.key for item in wanted}
+    whole = tuple(
+        item for item in WISH if item in wanted and {*item.inside(), *item.needs()} <= keys | {Netns(name=AWAY).key}
+    )
+    there = tuple(found)
+    for _ in range(2):
+        result = unseen(there, whole)
+        left = {item.key: item for item in there}
+        for step in result.steps:
+            if step.after is None:
+                del left[step.key]
+            else:
+                assert step.key not in {item.resource.key for item in result.pending}
+                left[step.key] = step.after
+        there = tuple(left.values())
+    assert unseen(there, whole).steps == ()

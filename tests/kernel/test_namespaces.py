@@ -15,6 +15,7 @@ from reconciler.core.messages import CreateNamespace, DeleteNamespace, Scope
 from reconciler.errors import PlatformError
 from reconciler.kernel.live import LiveKernel
 from tests.kernel.requests import MARK, change, do, look, veth
+from tests.support.standin import StandIns
 
 NETNS = Path("/run/netns")
 
@@ -87,7 +88,7 @@ def test_deleting_what_is_not_there_is_a_failure(kernel: LiveKernel) -> None:
     assert outcome.failures[0].errno == errno.ENOENT
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "pid:7"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "pid:7", "docker:web"])
 def test_what_is_no_file_name_is_refused(kernel: LiveKernel, name: str) -> None:
     for request in (CreateNamespace(name, MARK), DeleteNamespace(name)):
         assert kernel.submit([request]).failures[0].errno == errno.EINVAL
@@ -119,6 +120,19 @@ def test_two_names_of_one_namespace_show_the_same(kernel: LiveKernel) -> None:
     assert snapshot.namespaces["self"] == snapshot.namespaces[""]
     (near,) = (item for item in snapshot.namespaces[""].links if item.name == "v0")
     assert near.peer == ("web", "eth0")
+
+
+def test_a_container_is_shown_by_no_other_name(kernel: LiveKernel) -> None:
+    """Podman gives the namespaces of its networks' containers a name under /run/netns."""
+    with StandIns("podman:web") as containers, LiveKernel(containers=containers) as asking:
+        (NETNS / "netns-7").touch()
+        subprocess.run(
+            ["mount", "--bind", f"/proc/{containers.pid('podman:web')}/ns/net", NETNS / "netns-7"], check=True
+        )
+        do(asking, CreateNamespace("other", MARK))
+        asked = asking.observe(Scope(namespaces=frozenset({"podman:web"})))
+        assert set(asked.namespaces) == {"", "other", "podman:web"}
+        assert set(look(asking).namespaces) == {"", "other", "netns-7"}
 
 
 def test_a_process_namespace_is_looked_at_and_a_missing_one_is_not_there(kernel: LiveKernel) -> None:

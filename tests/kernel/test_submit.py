@@ -139,7 +139,7 @@ def test_read_only_looks_and_counts_no_write(kernel: LiveKernel) -> None:
             "RTM_GETROUTE",
             "RTM_GETNSID",
             "SYSCTL_READ",
-            "NFT_LIST",
+            *(f"NFT_MSG_GET{what}" for what in ("GEN", "TABLE", "CHAIN", "RULE", "SET")),
         }
     assert snapshot == kernel.observe(Scope(sysctls=sysctls, tables=frozenset({"inet reconcile"})))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -27,6 +27,7 @@ from reconciler.core.messages import (
 from reconciler.core.plan import schedule
 from reconciler.core.resource import State, differences
 from reconciler.errors import RolledBackError
+from reconciler.exposure import exposure
 from reconciler.kernel.live import LiveKernel
 from tests.laws.doing import OWNER, apply, desired, plan_for
 from tests.laws.strategies import UPLINKS, documents
@@ -83,6 +84,16 @@ def test_what_is_decoded_is_what_was_encoded(document: Any) -> None:
         view = reconcile.look(kernel, wish, OWNER)
         different = {key: differences(item, view.found.resources[key]) for key, item in view.desired.resources.items()}
         assert {key: found for key, found in different.items() if found} == {}
+
+
+@few
+@given(files())
+def test_after_an_apply_the_exposure_is_that_of_the_file(document: Any) -> None:
+    with real() as kernel:
+        wish = desired(document)
+        apply(kernel, wish)
+        found = reconcile.look(kernel, wish, OWNER).found
+        assert exposure(replace(found, origins=wish.origins), OWNER) == exposure(wish, OWNER)
 
 
 def foreign(kernel: LiveKernel) -> Any:

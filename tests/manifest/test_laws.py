@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from reconciler import expectations as expectations_module
 from reconciler.core import planner
 from reconciler.core.resource import State
 from reconciler.errors import ManifestError
 from reconciler.lower import lower
 from reconciler.manifest import Document, json_schema, load, loads
 from reconciler.manifest import yaml as own_yaml
+from reconciler.trial import with_stand_ins
 
 EXAMPLES = [path.read_text() for path in sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))]
 BAD = [path.read_bytes() for path in sorted((Path(__file__).parent / "bad").rglob("*.yaml"))]
@@ -29,7 +32,7 @@ SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, 
 KEYS = [
     "version", "name", "bridges", "mode", "addresses", "mtu", "mac", "stp", "uplinks", "icc", "host_ip", "snat", "containers",
     "attach", "netns", "pid", "docker", "podman", "tap", "interface", "default_route", "routes", "to", "via", "metric",
-    "sysctls", "ports", "published", "target", "protocol", "<<",
+    "sysctls", "ports", "published", "target", "protocol", "expect", "from", "reaches", "allowed", "as", "<<",
 ]  # fmt: skip
 NAMES = [
     "br-web",
@@ -55,7 +58,26 @@ PORTS = [
     "80:80", "8080:80/udp", "80", "8000-8010:8000-8010", "8000-8010:9000-9010", "127.0.0.1:80:80", "[::1]:80:80", "[fd00::9]:80:80",
     "10.88.0.10:1:1", "0:0", "1-65535:1-65535/sctp", "a:b", "[::]:53:53", "0.0.0.0:53:53", ":", "::", "[", "1:2:3/x/y",
 ]  # fmt: skip
-OTHERS = ["nat", "routed", "isolated", "bridged", "tcp", "UDP", "02:00:00:00:00:01", "yes", "", " "]
+ENDS = [
+    "vm",
+    "vm:22",
+    "host:22",
+    "10.88.0.4:1",
+    "printer",
+    "printer:9",
+    "172.20.0.9:80",
+    "10.88.0.9:1",
+    "outside",
+    "host",
+    "host:80",
+    "web:80/udp",
+    "10.88.0.2:80",
+    "[fd00:88::3]:443/tcp",
+    "db",
+    "host:80-81",
+    "[::1]:80",
+]
+OTHERS = [*ENDS, "nat", "routed", "isolated", "bridged", "tcp", "UDP", "02:00:00:00:00:01", "yes", "", " "]
 
 scalars = st.one_of(
     st.sampled_from([*NAMES, *ADDRESSES, *PORTS, *OTHERS]),
@@ -147,8 +169,17 @@ bridged = mapping(
     containers=names_to("web", "vm", values=quiet_containers | machines | st.none()),
     **links,
 )
+expectations = mapping(
+    {"from": st.sampled_from(["outside", "host", "web", "db", "printer", "vm"]), "to": st.sampled_from(ENDS)},
+    protocol=st.sampled_from(["tcp", "udp"]),
+    reaches=st.sampled_from(["web", "db", "host", "outside"]),
+    allowed=st.booleans(),
+    version=st.sampled_from([4, 6]),
+    **{"as": st.sampled_from(["client", "host", "10.88.0.1", "fd00:88::1"])},
+)
 files = mapping(
     {"version": st.just(1)},
+    expect=st.lists(expectations, max_size=3),
     name=st.sampled_from(["edge", "default"]),
     bridges=names_to("br0", "br1", "br.2", values=natted | routed | isolated | bridged),
 )
@@ -209,6 +240,23 @@ def check_document(document: Document) -> None:
     assert len(defaults) == len(set(defaults))
     inside = [(container.attach, container.interface) for container in found if not is_machine(container.attach)]
     assert len(inside) == len(set(inside))
+    check_expectations(document)
+
+
+def check_expectations(document: Document) -> None:
+    """Every expectation that is taken can be asked, in each of its families, and somebody is there to answer."""
+    host = ip_address("192.0.2.2"), ip_address("2001:db8:5a::2")
+    outside = ip_address("192.0.2.3"), ip_address("2001:db8:5a::3")
+    document = with_stand_ins(document)
+    around = {name: tuple(one for one, _ in found) for name, found in expectations_module.neighbours(document).items()}
+    places = expectations_module.Places(host, (), outside, "client", "gateway", around)
+    for one in document.expectations:
+        assert one.versions
+        probes = expectations_module.probes(document, places, one)
+        assert tuple(probe.address.version for probe in probes) == one.versions
+        answerers = {server.name for server in expectations_module.servers(document, places, one)}
+        if one.port is not None and one.target not in ("", "host"):
+            assert one.target in answerers
 
 
 def is_machine(attach: Any) -> bool:
@@ -243,6 +291,22 @@ def test_any_yaml_is_read_or_refused(value: Any, flow: bool) -> None:
 @SETTINGS
 def test_anything_like_our_files_is_read_or_refused(value: Any, flow: bool) -> None:
     outcome(rendered(value, flow=flow))
+
+
+NETWORK: dict[str, Any] = {
+    "br0": {"addresses": ["10.88.0.1/28", "fd00:88::1/124"], "containers": {
+        "web": {"addresses": ["10.88.0.2", "fd00:88::2"], "ports": ["80:8080"]},
+        "db": {"addresses": ["10.88.0.3"], "attach": {"pid": 7}},
+        "vm": {"addresses": ["10.88.0.4"], "attach": {"tap": "t0"}, "ports": ["22:22"]},
+    }},
+    "br1": {"mode": "bridged", "uplinks": ["eth1"], "containers": {"printer": {"addresses": ["172.20.0.5/24"]}}},
+}  # fmt: skip
+
+
+@given(st.lists(expectations, max_size=4))
+@SETTINGS
+def test_any_expectations_are_such_as_can_be_asked_or_refused(value: Any) -> None:
+    outcome(rendered({"version": 1, "bridges": NETWORK, "expect": value}))
 
 
 @given(st.sampled_from(EXAMPLES), st.randoms(use_true_random=False), st.integers(1, 4))

@@ -28,6 +28,7 @@ from reconciler.core.plan import Plan
 from reconciler.core.planner import Policy
 from reconciler.core.resource import State
 from reconciler.kernel.live import LiveKernel
+from reconciler.kernel.namespaces import Containers
 from reconciler.kinds.marks import DEFAULT_OWNER
 from reconciler.lower import lower
 from reconciler.manifest import loads
@@ -39,11 +40,11 @@ RUN_NETNS = Path("/run/netns")
 class Site:
     """What the reconciler makes of files on `world.host`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, containers: Containers | None = None) -> None:
         self.world = world
         self._containers: dict[str, Namespace] = {}
         with world.host.entered():
-            self.kernel = LiveKernel()
+            self.kernel = LiveKernel(containers=containers)
         self._others = self.traces()
         """What was made by others: what was there before, and what came between two runs."""
         self._seen = self._others

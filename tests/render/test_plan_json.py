@@ -23,7 +23,7 @@ def test_a_step_says_all_there_is_to_know() -> None:
     wanted = hosts.state(hosts.bridge("br-web", 4, mode="", mtu=1500))
     found = State.of([Bridge(owner=OWNER, name="br-web", mtu=1400, mac="02:00:00:00:00:01", stp=False)])
     data = plan_json(plan(wanted, found, OWNER))
-    assert (data["format_version"], data["tool_version"]) == ("1.0", __version__)
+    assert (data["format_version"], data["tool_version"]) == ("1.1", __version__)
     assert (data["owner"], data["basis"], data["empty"]) == (OWNER, "live", False)
     (step,) = data["steps"]
     requests = step.pop("requests")

@@ -17,9 +17,10 @@ from reconciler.kinds.bridge_port import BridgePort
 from reconciler.kinds.links import link_key
 from reconciler.kinds.nftables import Element
 from reconciler.kinds.veth import Veth
+from reconciler.render.comparison import mode
 from reconciler.render.ports import Published, Range, ports_text, published
 from reconciler.render.status import status_json, status_text
-from reconciler.render.tree import mode, tree
+from reconciler.render.tree import tree
 from tests.render import hosts
 from tests.render.hosts import OWNER
 from tests.render.test_plan_text import element, expected

@@ -30,6 +30,7 @@ from reconciler.core.messages import (
     Snapshot,
     Value,
     WriteSysctl,
+    by_process,
 )
 from reconciler.kernel.model import text
 from reconciler.kernel.model.network import (
@@ -107,7 +108,7 @@ class ModelKernel:
     def observe(self, scope: Scope) -> Snapshot:
         """What is there."""
         there = self.network.namespaces
-        seen = {name for name in there if not name.startswith("pid:") or name in scope.namespaces}
+        seen = {name for name in there if not by_process(name) or name in scope.namespaces}
         listings = {name: self.ruleset.listing(name) for name in sorted(scope.tables)}
         return Snapshot(
             namespaces={name: record(there[name], seen, _of(scope, name)) for name in sorted(seen)},

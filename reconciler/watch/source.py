@@ -1,0 +1,124 @@
+"""Where the desired state comes from: files here, or another Source with the same few methods."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from reconciler.manifest import Document, from_texts, read
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A desired state and which one it is: `revision` is a short word that tells it from others."""
+
+    document: Document
+    revision: str
+
+
+class Source(Protocol):
+    """What says how the host should be."""
+
+    def revision(self) -> str:
+        """What is there now, without reading what it means. Raises ReconcileError if it cannot be read."""
+        ...
+
+    def wish(self) -> Wish:
+        """What is there now. Raises ReconcileError: ManifestError if it is invalid."""
+        ...
+
+    def directories(self) -> frozenset[Path]:
+        """Where something happens when it changes."""
+        ...
+
+    def start(self, told: Callable[[], None]) -> None:
+        """From now on `told` is called, from any thread, when something changed that no directory tells."""
+        ...
+
+    def refresh(self) -> None:
+        """Somebody wants to have what is newest."""
+        ...
+
+    def trouble(self) -> str:
+        """Why what is newest cannot be had, "" if it can."""
+        ...
+
+    def close(self) -> None:
+        """It is over."""
+        ...
+
+
+class Files:
+    """The files and directories at `paths`, as -f has them."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = tuple(paths)
+
+    def __str__(self) -> str:
+        return ", ".join(self._paths)
+
+    def revision(self) -> str:
+        """A digest of the names and the texts. Raises ManifestError if one cannot be read."""
+        return _digest(read(self._paths))
+
+    def wish(self) -> Wish:
+        """Raises ManifestError."""
+        texts = read(self._paths)
+        return Wish(from_texts(texts), _digest(texts))
+
+    def directories(self) -> frozenset[Path]:
+        """Those that hold the files, and each link on the way to them: editors and git replace a file by renaming another one, and
+        a ConfigMap replaces a link to a directory."""
+        found = set()
+        for path in map(Path, self._paths):
+            if path.is_dir():
+                found.add(path)
+            for step in _links(path):
+                found.add(step.parent)
+        return frozenset(path for path in found if path.is_dir())
+
+    def start(self, told: Callable[[], None]) -> None:
+        """Their directories tell it all."""
+
+    def refresh(self) -> None:
+        """They are read when they are asked for."""
+
+    def trouble(self) -> str:
+        """Never: what cannot be read is invalid."""
+        return ""
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+
+_DEEPEST = 40
+"""Links that are followed, as many as the kernel follows (path_resolution(7))."""
+
+
+def _links(path: Path) -> list[Path]:
+    """`path`, and what it leads to by symbolic links at any of its parts, step by step."""
+    steps: list[Path] = []
+    todo = [Path(os.path.abspath(path))]
+    while todo and len(steps) < _DEEPEST:
+        current = todo.pop()
+        steps.append(current)
+        for part in (current, *current.parents):
+            if part.is_symlink():
+                target = Path(os.path.normpath(part.parent / os.readlink(part)))
+                steps.append(part)
+                todo.append(target / current.relative_to(part) if part != current else target)
+                break
+    return steps
+
+
+def _digest(texts: Sequence[tuple[str, str | bytes]]) -> str:
+    whole = hashlib.sha256()
+    for name, text in texts:
+        data = text.encode() if isinstance(text, str) else text
+        whole.update(f"{name}\0{len(data)}\0".encode())
+        whole.update(data)
+    return whole.hexdigest()[:12]

@@ -1,0 +1,540 @@
+"""The agent as a user meets it: started as a process, on a host of its own, with things done to that host and its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.watch import control
+from tests.cli.host import WEB, WITHOUT_WEB, Host, until
+
+INVALID = "version: 1\nbridges: {br-web: [\n"
+FORBIDDEN = WEB.replace("[10.88.0.11]", "[10.88.0.11]\n        sysctls: {net.ipv4.no_such_thing: 1}")
+"""Fails in the container db, and nowhere else."""
+
+
+class Agent:
+    """`reconcile watch`, and what it says of itself, line by line (JSON)."""
+
+    def __init__(self, host: Host, *arguments: str, env: dict[str, str] | None = None) -> None:
+        self.host = host
+        self.process = host.tool("watch", "--log-format", "json", "--log-level", "debug", *arguments)
+        self.said: list[dict[str, Any]] = []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._news:
+                self.said.append(json.loads(line) if line.startswith("{") else {"event": "?", "text": line})
+                self._news.notify_all()
+
+    def hears(
+        self, event: str, text: str = "", *, since: int = 0, times: int = 1, seconds: float = 15
+    ) -> dict[str, Any]:
+        """The (nth) line about `event` with `text` in it, waited for."""
+
+        def found() -> list[dict[str, Any]]:
+            return [item for item in self.said[since:] if item["event"] == event and text in item["text"]]
+
+        with self._news:
+            heard = self._news.wait_for(lambda: len(found()) >= times, seconds)
+            assert heard, f"no {event} {text!r} in\n" + "\n".join(map(str, self.said))
+            return found()[times - 1]
+
+    @property
+    def mark(self) -> int:
+        """How many lines it has said, for `since`."""
+        return len(self.said)
+
+    def status(self) -> dict[str, Any]:
+        answer = control.ask("default")
+        assert answer is not None
+        return answer
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(15)
+        self._reader.join(15)
+        return code
+
+
+@pytest.fixture
+def agent(host: Host) -> Iterator[Agent]:
+    """An agent that has made the host as WEB says."""
+    host.write(WEB)
+    made = Agent(host)
+    made.hears("applied")
+    made.hears("status", "Synced")
+    yield made
+    made.stop()
+
+
+def in_sync(host: Host) -> bool:
+    return host.reconcile("--dry-run", "--detailed-exitcode").code == 0
+
+
+def in_sync_with(host: Host, text: str) -> bool:
+    return host.reconcile("--dry-run", "--detailed-exitcode", "-f", str(host.write(text, "expected.yaml"))).code == 0
+
+
+# --- the kernel ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "ip netns del web",
+        "ip link del br-web",
+        "ip link del $(ip -br link | grep -o '^web-[0-9a-f]*')",
+        "ip link set $(ip -br link | grep -o '^web-[0-9a-f]*') nomaster",
+        "ip link set br-web down",
+        "ip addr del 10.88.0.1/24 dev br-web",
+        "ip netns exec web ip addr flush dev eth0",
+        "ip netns exec web ip link set eth0 down",
+        "ip netns exec web ip route del default",
+        "nft delete element inet reconciler by_any4 '{ tcp . 8080 }'",
+        "nft 'delete element inet reconciler by_any4 { tcp . 8080 }; "
+        "add element inet reconciler by_any4 { tcp . 8080 : 10.88.0.11 . 80 }'",
+        "nft add element inet reconciler by_any4 '{ tcp . 9999 : 10.88.0.11 . 80 }'",
+        "nft flush chain inet reconciler forward",
+        "nft delete element inet reconciler nat4 '{ 10.88.0.0/24 }'",
+        "nft flush ruleset",
+        "sysctl -qw net.ipv4.ip_forward=0",
+    ],
+)
+def test_whatever_of_ours_is_deleted_or_changed_comes_back(agent: Agent, host: Host, damage: str) -> None:
+    since = agent.mark
+    host.run(damage)
+    agent.hears("healed", since=since)
+    until(lambda: in_sync(host))
+    assert agent.status()["health"] == "Synced"
+
+
+def test_a_container_that_was_wired_anew_answers(agent: Agent, host: Host) -> None:
+    host.run("ip link del br-web; ip netns del web")
+    until(lambda: in_sync(host))
+    host.run("ip netns exec web ping -c 1 -W 5 10.88.0.11")
+
+
+def test_our_own_changes_do_not_wake_it_again(agent: Agent, host: Host) -> None:
+    since = agent.mark
+    host.run("nft flush ruleset")
+    agent.hears("healed", since=since)
+    # What was still to be heard by then is heard before this is.
+    host.run("ip netns exec web ip link set eth0 down")
+    agent.hears("healed", "eth0 in web", since=since)
+    looks = [item for item in agent.said[since:] if item["event"] == "looked"]
+    assert len(looks) <= 1
+
+
+def test_what_concerns_nobody_does_not_wake_it(agent: Agent, host: Host) -> None:
+    counts = agent.status()["counts"]
+    host.run(
+        "ip link add foreign type veth peer name foreign2; ip addr add 10.1.1.1/24 dev foreign; ip link set foreign up"
+    )
+    host.run("nft add table inet theirs; nft add chain inet theirs c; ip netns add strange; ip link del foreign")
+    since = agent.mark
+    host.run("ip link set br-web down")
+    agent.hears("healed", since=since)
+    assert agent.status()["counts"]["heals"] == counts.get("heals", 0) + 1
+    assert agent.status()["counts"]["looks"] == counts["looks"]
+
+
+def test_it_does_nothing_while_nothing_happens(agent: Agent, host: Host) -> None:
+    def switches() -> int:
+        text = Path(f"/proc/{agent.process.pid}/status").read_text()
+        return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("voluntary"))
+
+    def one_second() -> int:
+        before = switches()
+        threading.Event().wait(1.0)
+        return switches() - before
+
+    # What came with the containers (carriers, IPv6 addresses that are tried for being free) is over after some seconds; then it sleeps.
+    assert any(one_second() <= 1 for _ in range(15))
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+def replace(path: Path, text: str) -> None:
+    """As an editor does, or git."""
+    draft = path.with_name(".draft")
+    draft.write_text(text)
+    draft.rename(path)
+
+
+def test_a_file_that_is_written_in_place_or_renamed_is_applied(agent: Agent, host: Host) -> None:
+    file = host.folder / "reconcile.yaml"
+    for number, (write, text) in enumerate(
+        [(Path.write_text, WITHOUT_WEB), (replace, WEB), (replace, WEB.replace("8080", "8081")), (Path.write_text, WEB)]
+    ):
+        write(file, text)
+        agent.hears("applied", times=number + 2)
+        assert in_sync(host)
+
+
+def test_a_link_that_leads_elsewhere_is_followed(host: Host) -> None:
+    """As Kubernetes mounts a ConfigMap: FILE → ..data/FILE, ..data → a directory of that revision."""
+    for name, text in (("..1", WEB), ("..2", WITHOUT_WEB)):
+        (host.folder / name).mkdir()
+        (host.folder / name / "reconcile.yaml").write_text(text)
+    (host.folder / "..data").symlink_to("..1")
+    (host.folder / "reconcile.yaml").symlink_to("..data/reconcile.yaml")
+    agent = Agent(host)
+    agent.hears("applied")
+    (host.folder / "..new").symlink_to("..2")
+    (host.folder / "..new").rename(host.folder / "..data")
+    agent.hears("applied", times=2)
+    assert host.namespaces() == {"db"}
+    assert agent.stop() == 0
+
+
+def test_a_directory_of_files_is_followed(host: Host) -> None:
+    folder = host.folder / "many"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(WITHOUT_WEB)
+    agent = Agent(host, "-f", str(folder))
+    agent.hears("applied")
+    (folder / "b.yaml").write_text("version: 1\nbridges: {br-two: {mode: isolated}}")
+    agent.hears("applied", times=2)
+    assert "br-two" in host.links()
+    (folder / "b.yaml").unlink()
+    agent.hears("applied", times=3)
+    assert "br-two" not in host.links()
+    assert agent.stop() == 0
+
+
+def test_an_invalid_file_is_told_and_the_last_good_one_is_kept_up(agent: Agent, host: Host) -> None:
+    replace(host.folder / "reconcile.yaml", INVALID)
+    agent.hears("invalid", "reconcile.yaml:")
+    agent.hears("status", "Degraded")
+    since = agent.mark
+    host.run("ip netns del web")
+    agent.hears("healed", since=since)
+    assert agent.status()["health"] == "Degraded"
+    # It can still be told to stop for a while, although whose it is stands in the file.
+    assert host.reconcile("suspend", "--reason", "repairs").code == 0
+    agent.hears("suspended")
+    assert host.reconcile("resume").code == 0
+    replace(host.folder / "reconcile.yaml", WEB)
+    agent.hears("status", "Synced", since=since)
+
+
+def test_a_revision_that_deletes_too_much_is_refused_and_not_tried_again(host: Host) -> None:
+    file = host.write(WEB)
+    agent = Agent(host, "--max-deletes", "2")
+    agent.hears("applied")
+    replace(file, "version: 1\nbridges: {br-other: {mode: isolated}}\n")
+    agent.hears("refused", "delet")
+    since = agent.mark
+    host.run("ip netns del web")
+    agent.hears("healed", since=since)
+    assert "web" in host.namespaces()
+    assert not [item for item in agent.said[since:] if item["event"] == "refused"]
+    assert agent.status()["health"] == "Degraded"
+    assert agent.stop() == 0
+
+
+def test_an_empty_file_is_refused(agent: Agent, host: Host) -> None:
+    replace(host.folder / "reconcile.yaml", "version: 1\n")
+    agent.hears("invalid")
+    assert host.namespaces() == {"web", "db"}
+
+
+def test_another_owner_is_refused(agent: Agent, host: Host) -> None:
+    replace(host.folder / "reconcile.yaml", WEB.replace("version: 1", "version: 1\nname: other"))
+    agent.hears("invalid", "another owner")
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_fault_in_one_container_does_not_hold_up_the_others(host: Host) -> None:
+    host.write(FORBIDDEN)
+    agent = Agent(host)
+    agent.hears("failed", "no_such_thing")
+    agent.hears("status", "Degraded")
+    host.run("ip netns exec web ping -c 1 -W 5 10.88.0.1")
+    since = agent.mark
+    host.run("ip netns exec web ip link set eth0 down")
+    agent.hears("healed", "eth0 in web", since=since)
+    # And it is tried again, later each time.
+    first = agent.hears("failed", "no_such_thing")["again"]
+    again = agent.hears("failed", "no_such_thing", times=2)["again"]
+    assert again > first
+    replace(host.folder / "reconcile.yaml", WEB)
+    agent.hears("status", "Synced", since=since)
+    assert agent.stop() == 0
+
+
+def test_a_revision_that_was_rolled_back_is_not_tried_again_by_itself(host: Host) -> None:
+    file = host.write(WEB)
+    agent = Agent(host, "--atomic")
+    agent.hears("applied")
+    before = host.state()
+    replace(file, FORBIDDEN)
+    agent.hears("refused", "rolled back")
+    assert host.state() == before
+    since = agent.mark
+    host.run("ip netns del web")
+    agent.hears("healed", since=since)
+    replace(file, FORBIDDEN)  # the same revision
+    host.run("ip netns exec web ip link set eth0 down")
+    agent.hears("healed", "eth0 in web", since=since)
+    assert not [item for item in agent.said[since:] if item["event"] == "refused"]
+    agent.process.send_signal(signal.SIGHUP)
+    agent.hears("refused", "rolled back", since=since)
+    assert agent.stop() == 0
+
+
+def test_two_that_fight_over_one_thing_are_told_and_parted(agent: Agent, host: Host) -> None:
+    stop = threading.Event()
+
+    def fight() -> None:
+        while not stop.is_set():
+            subprocess.run(["ip", "link", "set", "br-web", "mtu", "1400"], check=True)
+            subprocess.run(["ip", "link", "set", "br-web", "down"], check=True)
+            stop.wait(0.05)
+
+    other = threading.Thread(target=fight)
+    other.start()
+    try:
+        agent.hears("fought", "br-web")
+        agent.hears("status", "Degraded")
+        since = agent.mark
+        # The rest is healed all the same.
+        host.run("ip netns exec web ip link set eth0 down")
+        agent.hears("healed", "eth0 in web", since=since)
+    finally:
+        stop.set()
+        other.join()
+    assert "br-web" in next(iter(agent.status()["failures"]))
+
+
+def test_what_waits_is_done_as_soon_as_it_can_be(agent: Agent, host: Host) -> None:
+    replace(host.folder / "reconcile.yaml", f"{WEB}  br0: {{mode: bridged, uplinks: [eth1]}}\n")
+    agent.hears("status", "Pending")
+    since = agent.mark
+    host.run("ip link add eth1 type veth peer name far")
+    agent.hears("healed", "port eth1", since=since)
+    agent.hears("status", "Synced", since=since)
+
+
+def test_the_namespace_of_a_process_goes_with_it_and_its_ports_close(host: Host) -> None:
+    process = host.inhabited_namespace()
+    child = process.pid
+    host.write(
+        WEB.replace(
+            "        addresses: [10.88.0.10]\n", f"        addresses: [10.88.0.10]\n        attach: {{pid: {child}}}\n"
+        )
+    )
+    agent = Agent(host)
+    agent.hears("applied")
+    agent.hears("status", "Synced")
+    assert "8080" in host.run("nft list map inet reconciler by_any4")
+    process.kill()
+    process.wait()
+    agent.hears("status", "Pending")
+    until(lambda: "8080" not in host.run("nft list map inet reconciler by_any4"))
+    assert agent.stop() == 0
+
+
+# --- its life --------------------------------------------------------------------------------------------------------
+
+
+def test_it_leaves_the_network_as_it_is_when_it_ends(agent: Agent, host: Host) -> None:
+    before = host.state()
+    assert agent.stop() == 0
+    assert host.state() == before
+    assert agent.said[-1]["event"] == "stopped"
+    assert control.ask("default") is None
+
+
+def test_there_is_one_at_a_time(agent: Agent, host: Host) -> None:
+    second = host.reconcile("watch")
+    assert second.code == 6
+    assert str(agent.process.pid) in second.err
+
+
+def test_a_run_by_hand_goes_beside_it(agent: Agent, host: Host) -> None:
+    assert host.reconcile().code == 0
+    assert host.reconcile("status").code == 0
+
+
+def test_status_asks_it(agent: Agent, host: Host) -> None:
+    text = host.reconcile("status")
+    assert text.out.startswith("agent: Synced, the host is as the file says\n  since ")
+    told = json.loads(host.reconcile("status", "--format", "json").out)["agent"]
+    assert (told["health"], told["revision"]) == ("Synced", agent.status()["revision"])
+    agent.stop()
+    assert json.loads(host.reconcile("status", "--format", "json").out)["agent"] is None
+
+
+def test_suspended_it_changes_nothing_and_resumed_it_heals(agent: Agent, host: Host) -> None:
+    assert "suspended until resumed: a test" in host.reconcile("suspend", "--reason", "a test").out
+    agent.hears("status", "Suspended")
+    host.run("ip netns exec web ip link set eth0 down")
+    agent.hears("drifted", "eth0 in web")
+    assert not in_sync(host)
+    assert "resumed" in host.reconcile("resume").out
+    agent.hears("healed", "eth0 in web")
+    agent.hears("status", "Synced", times=2)
+
+
+def test_a_suspension_ends_by_itself(agent: Agent, host: Host) -> None:
+    host.reconcile("suspend", "--until", "2s")
+    agent.hears("status", "Suspended")
+    host.run("ip netns exec web ip link set eth0 down")
+    agent.hears("healed", "eth0 in web")
+
+
+def test_a_suspension_holds_for_an_agent_that_is_started_later(host: Host) -> None:
+    host.write(WEB)
+    host.reconcile("suspend")
+    agent = Agent(host)
+    agent.hears("status", "Suspended")
+    assert host.namespaces() == set()
+    assert agent.stop() == 0
+
+
+def test_what_awaits_confirmation_is_left_alone_and_healed_afterwards(agent: Agent, host: Host) -> None:
+    other = host.write(WEB.replace("8080", "8090"), "other.yaml")
+    waiting = host.tool("-f", str(other), "--confirm-timeout", "600")
+    agent.hears("status", "AwaitingConfirm")
+    assert "8090" in host.run("nft list map inet reconciler by_any4")
+    assert host.reconcile("confirm").code == 0
+    assert waiting.wait(15) == 0
+    # Confirmed it is over; and what the agent's own file says holds again.
+    agent.hears("status", "Synced", times=2)
+    until(lambda: in_sync(host))
+
+
+def test_what_was_rolled_back_by_hand_is_not_taken_up(agent: Agent, host: Host) -> None:
+    text = WEB.replace("8080", "8090")
+    other = host.write(text, "other.yaml")
+    waiting = host.tool("-f", str(other), "--confirm-timeout", "600")
+    agent.hears("status", "AwaitingConfirm")
+    assert host.reconcile("rollback").code in (0, 7)
+    assert waiting.wait(15) == 7
+    agent.hears("status", "Synced", times=2)
+    replace(host.folder / "reconcile.yaml", text)
+    agent.hears("refused", "rolled back")
+    assert in_sync_with(host, WEB)
+
+
+@pytest.mark.parametrize("when", ["soon", "5x", "2001-01-01", ""])
+def test_a_time_that_makes_no_sense_is_refused(host: Host, when: str) -> None:
+    host.write(WEB)
+    assert host.reconcile("suspend", "--until", when).code == 64
+    assert "was not suspended" in host.reconcile("resume").out
+
+
+def test_reporting_changes_nothing(host: Host) -> None:
+    host.write(WEB)
+    before = host.state()
+    agent = Agent(host, "--drift", "report")
+    agent.hears("drifted", "br-web")
+    agent.hears("status", "OutOfSync")
+    assert host.state() == before
+    assert host.reconcile().code == 0
+    agent.hears("status", "Synced")
+    assert agent.stop() == 0
+
+
+def test_it_begins_with_a_good_file_or_not_at_all(host: Host) -> None:
+    host.write(INVALID)
+    assert host.reconcile("watch").code == 3
+    assert host.reconcile("watch", "-f", "-").code == 64
+
+
+# --- systemd ---------------------------------------------------------------------------------------------------------
+
+
+def test_it_tells_systemd_how_it_goes(host: Host) -> None:
+    host.write(WEB)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(host.folder / "notify"))
+        manager.settimeout(15)
+        os.environ |= {"NOTIFY_SOCKET": str(host.folder / "notify"), "WATCHDOG_USEC": "200000"}
+        try:
+            agent = Agent(host)
+        finally:
+            del os.environ["NOTIFY_SOCKET"], os.environ["WATCHDOG_USEC"]
+
+        def told() -> str:
+            return manager.recv(4096).decode()
+
+        first = told()
+        while first == "WATCHDOG=1":
+            first = told()
+        assert first.startswith("READY=1\nSTATUS=")
+        assert [told() for _ in range(3)].count("WATCHDOG=1") >= 2
+        agent.process.send_signal(signal.SIGHUP)
+        while not told().startswith("RELOADING=1\nMONOTONIC_USEC="):
+            pass
+        agent.process.send_signal(signal.SIGTERM)
+        while told() != "STOPPING=1":
+            pass
+        assert agent.stop() == 0
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=15) as answer:
+        return str(answer.read().decode())
+
+
+def test_the_page_shows_the_host_and_follows_it(host: Host) -> None:
+    host.write(WEB)
+    agent = Agent(host, "--listen", "127.0.0.1:0")
+    url = agent.hears("serving")["text"]
+    agent.hears("status", "Synced")
+    until(lambda: "Synced" in get(f"{url}state.json"))
+    assert "web" in get(url)
+    assert get(f"{url}picture.svg").startswith("<svg")
+    assert (get(f"{url}healthz").strip(), get(f"{url}readyz").strip()) == ("ok", "ok")
+    version = json.loads(get(f"{url}state.json"))["version"]
+    host.run("ip netns exec web ip link set eth0 down")
+    agent.hears("healed")
+    until(lambda: json.loads(get(f"{url}state.json"))["version"] > version)
+    assert "eth0 in web" in get(f"{url}state.json")
+    assert agent.stop() == 0
+
+
+def test_metrics_count_what_it_does(host: Host) -> None:
+    pytest.importorskip("prometheus_client")
+    host.write(WEB)
+    agent = Agent(host, "--listen", "127.0.0.1:0")
+    url = agent.hears("serving")["text"]
+    agent.hears("status", "Synced")
+    host.run("ip netns exec web ip link set eth0 down")
+    agent.hears("healed")
+    until(lambda: "reconcile_heal_duration_seconds_count 1.0" in get(f"{url}metrics"))
+    text = get(f"{url}metrics")
+    assert 'reconcile_condition{condition="Synced"} 1.0' in text
+    assert agent.stop() == 0
+
+
+def test_an_address_that_is_taken_is_told(host: Host) -> None:
+    host.write(WEB)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        answer = host.reconcile("watch", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert answer.code == 1
+    assert "cannot listen" in answer.err
+    assert host.reconcile("watch", "--listen", "here").code == 64
