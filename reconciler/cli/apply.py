@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli import context, options, safety
+from reconciler.cli import context, options, safety, trust
 from reconciler.cli.apply_file import make_so
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     from reconciler.kernel import lock
     from reconciler.manifest import from_texts
 
+    if not arguments.trust_file:
+        trust.refuse_untrusted([arguments.path])
     plan = saved.read(arguments.path)
     saved.check_place(plan)
     document = from_texts(plan.files)

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--rehearse goes with --dry-run (or `reconcile plan`)")
     from reconciler.core import guards
 
-    document = context.document(arguments)
+    document = context.trusted_document(arguments)
     if not arguments.allow_empty:
         guards.refuse_empty(len(document.bridges), ", ".join(context.files(arguments)))
     desired = context.desired(document)

@@ -59,6 +59,23 @@ def document(arguments: argparse.Namespace) -> Document:
     return load(files(arguments), stdin=sys.stdin)
 
 
+def trusted_document(arguments: argparse.Namespace) -> Document:
+    """The file, for a command that does what it says. Raises GuardError if root is to obey what others can write."""
+    from reconciler.cli import trust
+
+    if not arguments.trust_file:
+        trust.refuse_untrusted(files(arguments))
+    return document(arguments)
+
+
+def has_file(arguments: argparse.Namespace) -> bool:
+    """Whether there is a file, named or by default."""
+    try:
+        return bool(files(arguments))
+    except UsageError:
+        return False
+
+
 def desired(document: Document) -> State:
     """What the file comes to on this host."""
     from reconciler.cli import timings

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli import context, options, output, safety
+from reconciler.cli import context, options, output, safety, trust
 from reconciler.cli import plan as plan_command
 from reconciler.cli.apply_file import make_so
 
@@ -28,6 +28,7 @@ def add(commands: Any) -> None:
     options.file(parser)
     options.name(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would go, change nothing")
+    options.trust(parser)
     options.lock_timeout(parser)
     options.safety(parser)
     options.output(parser)
@@ -47,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         show(plan_command.report_of(plan, view), arguments)
         safety.foretell(plan, view, arguments)
         return 0
+    if not arguments.name and not arguments.trust_file and context.has_file(arguments):
+        trust.refuse_untrusted(context.files(arguments))  # it says whose things go
     return make_so(State(), owner, Policy(), arguments, limited=False, show=show)
 
 

@@ -93,7 +93,17 @@ def guards(parser: argparse.ArgumentParser) -> None:
         help="refuse to delete more than N things (default: half of what is there, judged from ten on)",
     )
     parser.add_argument("--allow-empty", action="store_true", help="accept a file that names no bridge")
+    trust(parser)
     lock_timeout(parser)
+
+
+def trust(parser: argparse.ArgumentParser) -> None:
+    """Of commands that change the host because a file says so."""
+    parser.add_argument(
+        "--trust-file",
+        action="store_true",
+        help="as root, obey also a file that others can write: one that is not root's, or in a directory that is not",
+    )
 
 
 def lock_timeout(parser: argparse.ArgumentParser) -> None:

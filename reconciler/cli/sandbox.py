@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli import context, options
+from reconciler.cli import context, options, trust
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def _inside(arguments: argparse.Namespace, document: Document, sources: str) -> 
     try:
         around = _build_world(document)
         os.environ[context.FILE_VARIABLE] = sources
+        os.environ[trust.SANDBOX_VARIABLE] = "1"
         os.environ[context.STATE_VARIABLE] = _STATE
         if not arguments.bare:
             sys.stdout.flush()
@@ -127,7 +128,7 @@ def _environment(sources: str) -> dict[str, str]:
     return os.environ | {
         "PATH": path,
         context.FILE_VARIABLE: sources,
-        "RECONCILE_SANDBOX": "1",
+        trust.SANDBOX_VARIABLE: "1",
         context.STATE_VARIABLE: _STATE,
         "PS1": "(sandbox) \\w# ",
     }
