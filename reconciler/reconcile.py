@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn, Protocol, TypeVar
 
 from reconciler import bounds, host_rules
-from reconciler.core.messages import HOST, Failure, FlushConntrack, Outcome, Request, Scope, Snapshot, by_process
+from reconciler.core.messages import HOST, Failure, FlushConntrack, Outcome, Part, Request, Scope, Snapshot, by_process
 from reconciler.core.plan import Action, Plan, Step, schedule
 from reconciler.core.planner import Policy
 from reconciler.core.planner import plan as make_plan
@@ -139,7 +139,7 @@ def _settings_that_go(kernel: Kernel, plan: Plan) -> Mapping[Key, Resource]:
     names = frozenset((HOST, route_localnet(item.name)) for item in going if isinstance(item, Bridge))
     if not names:
         return {}
-    found = decode(kernel.observe(Scope(sysctls=names))).resources
+    found = decode(kernel.observe(Scope(sysctls=names, part=Part(settings=True)))).resources
     return {key: item for key, item in found.items() if isinstance(item, Sysctl)}
 
 

@@ -254,7 +254,8 @@ class _Submission:
         self._take(first, answers, error)
 
     def _remove_links(self, first: int, doomed: Sequence[Netlink]) -> None:
-        """Delete as many links as one datagram takes, by one message behind those that mark them; none if one is not there."""
+        """Delete as many links as one datagram takes, by one message behind those that mark them. One that is not there
+        any more is told, and the others go all the same."""
         from reconciler.kernel.batch import Batch
 
         namespace, group = doomed[0].namespace, removal.fresh_group()

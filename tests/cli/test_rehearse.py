@@ -178,7 +178,7 @@ def test_what_the_kernel_refuses_is_told_with_its_place(host: Host) -> None:
     assert host.reconcile("plan", "--basis", "empty").code == 0
     answer = host.reconcile("--dry-run", "--basis", "empty", "--rehearse")
     assert (answer.code, answer.err) == (1, "")
-    assert "\nRehearsal: the rehearsal failed: reconcile.yaml:9:7: cannot " in answer.out
+    assert "\nRehearsal failed:\n  the rehearsal failed: reconcile.yaml:9:7: cannot " in answer.out
     assert answer.out.startswith("+ bridge br-web")
 
 
@@ -234,7 +234,7 @@ def test_what_is_in_the_way_is_not_rehearsed_unless_it_is_taken_over(host: Host)
     host.write(WEB)
     answer = host.reconcile("--dry-run", "--rehearse")
     assert answer.code == 1
-    assert answer.out.endswith("Rehearsal: nothing was rehearsed: what is in the way has to be settled first\n")
+    assert "Rehearsal failed:\n  nothing was rehearsed: what is in the way has to be settled first\n" in answer.out
     answer = host.reconcile("--dry-run", "--rehearse", "--adopt")
     assert answer.code == 0
     assert "done in a scratch namespace; a second look finds nothing to change" in answer.out
@@ -245,10 +245,7 @@ def test_what_waits_is_told(host: Host) -> None:
     host.write(WEB.replace("      db:\n", f"      db:\n        attach: {{pid: {number}}}\n"))
     answer = host.reconcile("--dry-run", "--rehearse")
     assert answer.code == 0
-    assert (
-        f"Rehearsal: not rehearsed, since it waits for what is not there: all that needs netns pid:{number}\n"
-        in answer.out
-    )
+    assert f"  not rehearsed, since it waits for what is not there: all that needs netns pid:{number}\n" in answer.out
 
 
 @needs_tun
@@ -263,7 +260,7 @@ def test_a_plan_that_is_saved_can_be_rehearsed(host: Host) -> None:
     host.write(WEB)
     answer = host.reconcile("plan", "--out", "saved", "--rehearse")
     assert answer.code == 0
-    assert "Rehearsal: " in answer.out
+    assert "Rehearsal passed:\n" in answer.out
     assert host.reconcile("apply", "saved").code == 0
 
 
@@ -316,10 +313,7 @@ def test_without_root_it_works_on_what_files_say(host: Host) -> None:
     if "gives no scratch namespaces" in done.stdout:
         pytest.skip(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
-    assert (
-        f"Rehearsal: {len(FLOWS)} TCP flows through what is published before and after: the change cut 1\n"
-        in done.stdout
-    )
+    assert f"  {len(FLOWS)} TCP flows through what is published before and after: the change cut 1\n" in done.stdout
 
 
 def test_where_user_namespaces_are_forbidden_the_plan_is_there_and_the_setting_named(host: Host) -> None:
@@ -329,7 +323,7 @@ def test_where_user_namespaces_are_forbidden_the_plan_is_there_and_the_setting_n
         pytest.skip(done.stderr)
     assert (done.returncode, done.stderr) == (1, "")
     assert "Plan (basis: empty)" in done.stdout
-    assert "Rehearsal: nothing was rehearsed: this system gives no scratch namespaces" in done.stdout
+    assert "Rehearsal failed:\n  nothing was rehearsed: this system gives no scratch namespaces" in done.stdout
     assert "user.max_user_namespaces=10000" in done.stdout
 
 
