@@ -38,7 +38,7 @@ from reconciler.errors import PlatformError, RefusedError
 from reconciler.kernel import conntrack, decode, elements, observation, removal, ruleset, sysctl, tap, wire
 from reconciler.kernel.meter import Meter
 from reconciler.kernel.namespaces import Containers, Namespaces
-from reconciler.kernel.netlink import Answer, InterruptedDumpError, NetlinkError, Socket
+from reconciler.kernel.netlink import Answer, InterruptedDumpError, Socket
 from reconciler.kernel.nftables import Nftables
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class LiveKernel:
             asked.setdefault(table, []).append((name, tuple(match.split(" . "))))
         try:
             return {table: tuple(elements.listing(self._meter, table, items)) for table, items in asked.items()}
-        except NetlinkError as error:
+        except OSError as error:
             raise RefusedError(f"elements of nftables sets cannot be looked at: {error.strerror}") from error
 
     def monitor(self, tables: frozenset[str]) -> Monitor:

@@ -22,16 +22,19 @@ _NAMELESS = 0.2
 """Seconds for which a holder may have the lock and not yet have said who it is."""
 
 
-def directory() -> Path:
-    """Where locks are: /run/reconciler, or where the user may write."""
+def directory(*, make: bool = True) -> Path:
+    """Where locks are: /run/reconciler, or where the user may write. Who only looks does not `make` it."""
     tried = []
     for candidate in _candidates():
         tried.append(str(candidate))
         with contextlib.suppress(OSError):
-            os.makedirs(candidate, mode=0o700, exist_ok=True)
+            if make:
+                os.makedirs(candidate, mode=0o700, exist_ok=True)
             status = candidate.lstat()
             if status.st_uid == os.getuid() and not status.st_mode & 0o022 and os.access(candidate, os.W_OK):
                 return candidate
+    if not make:
+        return Path(tried[0])
     raise PlatformError(f"no place for a lock file: none of {', '.join(tried)} can be written")
 
 
@@ -62,8 +65,7 @@ class Lock:
     @property
     def path(self) -> Path:
         """The lock's file."""
-        namespace = os.stat("/proc/thread-self/ns/net").st_ino
-        return directory() / f"{self._owner.replace('/', '_')}-{namespace}.lock"
+        return directory() / _name(self._owner, "lock")
 
     def acquire(self, timeout: float = 0.0) -> None:
         """Take the lock, waiting `timeout` seconds for it.
@@ -134,4 +136,8 @@ def _span(seconds: int) -> str:
 
 def agents_door(owner: str) -> Path:
     """The socket at which an agent of `owner` answers, while there is one (reconciler.watch.control)."""
-    return Lock(owner).path.with_suffix(".agent")
+    return directory(make=False) / _name(owner, "agent")
+
+
+def _name(owner: str, suffix: str) -> str:
+    return f"{owner.replace('/', '_')}-{os.stat('/proc/thread-self/ns/net').st_ino}.{suffix}"

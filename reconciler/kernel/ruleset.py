@@ -152,19 +152,29 @@ class _Opened:
     """A socket, whose refusals are told as such."""
 
     def __init__(self, meter: Meter) -> None:
-        self._socket = Socket(meter, NFTABLES)
+        try:
+            self._socket = Socket(meter, NFTABLES)
+        except OSError as error:
+            raise _told(error) from error
 
     def __enter__(self) -> Socket:
         return self._socket
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._socket.close()
-        if isinstance(error, NetlinkError):
-            if error.errno == errno.EPERM:
-                advice = "it needs CAP_NET_ADMIN; run with sudo, or try `reconcile sandbox`"
-            else:
-                advice = "is the kernel's nf_tables module there?"
-            raise PlatformError(f"nftables cannot be read ({error.strerror}): {advice}") from error
+        if isinstance(error, OSError):
+            raise _told(error) from error
+
+
+def _told(error: OSError) -> PlatformError | RefusedError:
+    """What is raised for `error`: the kernel's own refusal is the system's fault, anything else may pass."""
+    if not isinstance(error, NetlinkError):
+        return RefusedError(f"nftables cannot be looked at: {error.strerror or error}")
+    if error.errno == errno.EPERM:
+        advice = "it needs CAP_NET_ADMIN; run with sudo, or try `reconcile sandbox`"
+    else:
+        advice = "is the kernel's nf_tables module there?"
+    return PlatformError(f"nftables cannot be read ({error.strerror}): {advice}")
 
 
 def _generation(socket: Socket) -> int:

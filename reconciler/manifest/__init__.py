@@ -86,12 +86,17 @@ def read(paths: Sequence[str | Path], *, stdin: TextIO | None = None) -> list[tu
 def _read(paths: Sequence[str | Path], stdin: TextIO | None) -> tuple[list[tuple[str, str | bytes]], list[Problem]]:
     texts: list[tuple[str, str | bytes]] = []
     problems: list[Problem] = []
+    size = 0
     for name in files.expand(paths):
         text = name if isinstance(name, Problem) else files.contents(name, stdin)
         if isinstance(text, Problem):
             problems.append(text)
-        else:
-            texts.append(("<stdin>" if name == files.STDIN else str(name), text))
+            continue
+        size += len(text)
+        if size > files.MAX_TOTAL:
+            problems.append(files.too_large_together(str(name)))
+            break
+        texts.append(("<stdin>" if name == files.STDIN else str(name), text))
     return texts, problems
 
 
@@ -104,8 +109,21 @@ def _document(texts: Iterable[tuple[str, str | bytes]], problems: list[Problem])
     document = resolve(model, merged) if model is not None else None
     problems += merged.problems
     if problems or document is None:
-        raise ManifestError(sorted(set(problems)))
+        raise ManifestError(_told(sorted(set(problems))))
     return document
+
+
+MAX_TOLD = 1000
+"""Problems: who wrote a file mends some and reads again, and a hostile one should not fill a log."""
+
+
+def _told(problems: list[Problem]) -> list[Problem]:
+    """The first of `problems`, and how many more there are."""
+    if len(problems) <= MAX_TOLD:
+        return problems
+    position = problems[MAX_TOLD].position
+    rest = Problem(position, f"and {len(problems) - MAX_TOLD} more problems from here on (correct those above first)")
+    return [*problems[:MAX_TOLD], rest]
 
 
 def json_schema() -> dict[str, Any]:

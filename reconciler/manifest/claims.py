@@ -22,6 +22,10 @@ _DEFAULT_METRIC_IPV6 = 1024
 """IP6_RT_PRIO_USER of linux/ipv6_route.h: what a route of IPv6 has that names no metric. IPv4's is 0."""
 
 
+MAX_SINGLE_PORTS = 65_536
+"""Of ranges that lead to other numbers every port is an element of its own. Three lines of a file could ask for millions of them."""
+
+
 class _Claim(NamedTuple):
     """A range of ports of one protocol on one host address (None: all of the family)."""
 
@@ -47,6 +51,22 @@ def check_claims(work: Resolver, bridges: tuple[Bridge, ...]) -> None:
         for one, other in _collisions(found):
             earlier, later = sorted((one, other), key=lambda claim: claim.position)
             work.problem(later.path, _collision(earlier, later, protocol))
+    check_count(work, bridges)
+
+
+def check_count(work: Resolver, bridges: tuple[Bridge, ...]) -> None:
+    """Whether the ranges that lead to other numbers are few enough."""
+    count = 0
+    for bridge in bridges:
+        for container in bridge.containers:
+            for port, path in zip(container.ports, _port_paths(work, bridge, container), strict=True):
+                first, last = port.published
+                if first != port.target[0]:
+                    count += (last - first + 1) * len(_versions(port, container))
+                if count > MAX_SINGLE_PORTS:
+                    what = f"from here on more than {MAX_SINGLE_PORTS} ports lead to other numbers, one by one"
+                    work.problem(path, f"{what} (a range that keeps its numbers counts as one)")
+                    return
 
 
 def _port_paths(work: Resolver, bridge: Bridge, container: Container) -> Iterator[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from reconciler.manifest.position import Position, Problem, quoted
 from reconciler.manifest.values import called
 
 STDIN = "-"
+MAX_TOTAL = 64 * 1024 * 1024
+"""Bytes of all files together."""
 
 
 @dataclass(slots=True)
@@ -50,7 +53,27 @@ def _listed(directory: str) -> Sequence[str | Problem]:
     except OSError as error:
         return [_unreadable(directory, error)]
     files = [Path(directory, name) for name in names if name.endswith((".yaml", ".yml")) and not name.startswith(".")]
-    return [str(file) for file in files if not file.is_dir()]
+    return [str(file) if _is_plain(file) else _no_file(str(file)) for file in files if not file.is_dir()]
+
+
+def _is_plain(file: Path) -> bool:
+    """Whether it is a plain file, or cannot be asked, which whoever reads it will tell. A named pipe in a directory would be waited for."""
+    try:
+        return stat.S_ISREG(file.stat().st_mode)
+    except OSError:
+        return True
+
+
+def _no_file(name: str) -> Problem:
+    return Problem(
+        Position(name, 1, 1), "is a device, pipe or socket, and no plain file (take it out of the directory)"
+    )
+
+
+def too_large_together(name: str) -> Problem:
+    """What is said of the file with which it is too much."""
+    limit = MAX_TOTAL // 1024 // 1024
+    return Problem(Position(name, 1, 1), f"with this one the files are larger than {limit} MiB together (name fewer)")
 
 
 def contents(name: str, stdin: TextIO | None) -> bytes | str | Problem:

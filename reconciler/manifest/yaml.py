@@ -24,7 +24,7 @@ from reconciler.manifest.position import Position, Problem, printable, quoted
 MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 40
 """A right file has eight levels."""
-MAX_NODES = 500_000
+MAX_NODES = 200_000
 """A thousand containers with two addresses and two ports each are ten thousand."""
 MAX_PROBLEMS = 1000
 """Of one file: a hostile one should not fill a log."""

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from tests.faults.host import FaultyHost, Run
-from tests.faults.outcome import AS_BEFORE, HALF_DONE, after_a_fault
+from tests.faults.outcome import AS_BEFORE, HALF_DONE, OPENING, after_a_fault
 from tests.faults.plans import ONE, WAYS
 from tests.faults.scene import Scene, difference, scene
 from tests.faults.seam import FOREVER, Fault
@@ -112,7 +112,7 @@ def test_no_look_that_fails_or_shows_a_part_makes_a_run_remove_anything(host: Fa
     assert not removals(whole)
     cases = [
         Fault(kind, number, code, times)
-        for number in range(1, len(whole.steps) + 1)
+        for number in range(1, len(whole.steps) + 1, READS // 2 or 1)
         for kind, code, times in (("error", CODES[number % len(CODES)], 1), ("error", errno.EMFILE, FOREVER))
     ]
     for fault in cases:
@@ -147,7 +147,7 @@ def test_who_cannot_leave_a_container_does_nothing_more(host: FaultyHost) -> Non
     assert (run.code, HALF_DONE in run.err) == (1, True), run.err
     assert "could not leave a container's network namespace" in run.err
     passed = [step for step in stage.whole().steps[: home - 1] if step in stage.whole().written]
-    assert list(run.written) == passed
+    assert [step for step in run.written if step not in OPENING] == [step for step in passed if step not in OPENING]
     assert stage.run().code == 0
     assert difference(stage.after, host.state()) == []
 
