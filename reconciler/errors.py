@@ -10,8 +10,9 @@ ReconcileError                1  anything below, and nothing else is ever raised
 ├── LockedError               6  another run is at work
 ├── RolledBackError           7  a step failed, and the host is as it was before
 ├── RefusedError              1  the kernel refused, and (said in the message) what stays behind
-├── StrandedError             1  there is no way back from a container's namespace, so nothing more is done
 └── PlatformError             1  the system lacks something: a library, a permission, a kernel feature
+
+StrandedError                 1  there is no way back from a container's namespace; beside the tree, since nobody may go on after it
 """
 
 from __future__ import annotations
@@ -99,9 +100,11 @@ class RefusedError(ReconcileError):
     """The kernel refused something, and what was done stays as the message says."""
 
 
-class StrandedError(ReconcileError):
+class StrandedError(BaseException):
     """The calling thread could not leave a container's network namespace. Whatever came next would be done to the container, so nothing
-    may: not even an undo."""
+    may: no undo, no next try of an agent. That is why it is no Exception, which somebody could get over."""
+
+    exit_code = 1
 
 
 class PlatformError(ReconcileError):

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process's own). Returns the exit code; spec'd in docs/commands.md."""
     from reconciler.cli import timings
     from reconciler.cli.parser import parse
-    from reconciler.errors import ReconcileError
+    from reconciler.errors import ReconcileError, StrandedError
 
     # pydantic would look through all installed packages for plugins, at every start (19 ms).
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _run(arguments)
         sys.stdout.flush()
-    except ReconcileError as error:
+    except (ReconcileError, StrandedError) as error:
         sys.stdout.flush()
         _complain(error)
         return error.exit_code
@@ -95,7 +95,7 @@ def _fail_quietly(message: str) -> int:
     return 1
 
 
-def _complain(error: Exception) -> None:
+def _complain(error: BaseException) -> None:
     from reconciler.errors import ManifestError
 
     if isinstance(error, ManifestError):

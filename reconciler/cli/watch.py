@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli import context, options
+from reconciler.cli import context, options, trust
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def add(commands: Any) -> None:
         "--max-deletes", type=options.non_negative, metavar="N", help="refuse a revision that deletes more"
     )
     parser.add_argument("--allow-empty", action="store_true", help="accept a file that names no bridge")
+    options.trust(parser)
     parser.add_argument(
         "--full-every",
         type=options.seconds,
@@ -123,7 +124,8 @@ def _source(arguments: argparse.Namespace) -> Source:
         names = context.files(arguments)
         if "-" in names:
             raise UsageError("standard input cannot be followed: name a file or a directory")
-        return Files(names)
+        obeys = arguments.drift == "heal" and not arguments.trust_file
+        return Files(names, trust.refuse_untrusted) if obeys else Files(names)
     from reconciler.watch.git import Git, Remote
 
     if arguments.file:

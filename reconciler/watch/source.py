@@ -53,20 +53,23 @@ class Source(Protocol):
 
 
 class Files:
-    """The files and directories at `paths`, as -f has them."""
+    """The files and directories at `paths`, as -f has them. `judge` raises ReconcileError if they are not to be obeyed."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], judge: Callable[[Sequence[str]], None] = lambda paths: None) -> None:
         self._paths = tuple(paths)
+        self._judge = judge
 
     def __str__(self) -> str:
         return ", ".join(self._paths)
 
     def revision(self) -> str:
-        """A digest of the names and the texts. Raises ManifestError if one cannot be read."""
+        """A digest of the names and the texts. Raises ManifestError if one cannot be read, and what `judge` does."""
+        self._judge(self._paths)
         return _digest(read(self._paths))
 
     def wish(self) -> Wish:
-        """Raises ManifestError."""
+        """Raises ManifestError, and what `judge` does."""
+        self._judge(self._paths)
         texts = read(self._paths)
         return Wish(from_texts(texts), _digest(texts))
 

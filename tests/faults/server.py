@@ -127,7 +127,7 @@ def be_a_host() -> int:
 def main() -> None:
     """Serves until its input ends."""
     os.environ.pop("RECONCILE_FILE", None)
-    os.environ["NO_COLOR"] = "1"
+    os.environ |= {"NO_COLOR": "1", "RECONCILE_STATE_DIR": "/run/state"}
     try:
         scratch.enter()
     except PlatformError as error:

@@ -76,6 +76,37 @@ def test_a_leftover_can_be_deleted(kernel: LiveKernel) -> None:
     assert not (NETNS / "web").exists()
 
 
+def test_a_name_without_its_mount_is_known_for_ours_and_can_be_given_again(kernel: LiveKernel) -> None:
+    """What a run that is killed leaves."""
+    mark = "reconciler:default"
+    do(kernel, CreateNamespace("web", mark))
+    subprocess.run(["umount", NETNS / "web"], check=True)
+    assert (NETNS / "web").read_text() == mark
+    snapshot = look(kernel)
+    assert (list(snapshot.namespaces), snapshot.leftovers) == ([""], {"web": mark})
+    do(kernel, CreateNamespace("web", mark))
+    snapshot = look(kernel)
+    assert (list(snapshot.namespaces), snapshot.leftovers) == (["", "web"], {})
+    do(kernel, DeleteNamespace("web"))
+    assert list(NETNS.iterdir()) == []
+
+
+def test_where_no_file_can_be_made_unseen_it_gets_its_mark_a_moment_later(
+    kernel: LiveKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def without_tmpfile(path: str, flags: int, *arguments: int) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return opened(path, flags, *arguments)
+
+    monkeypatch.setattr(os, "open", without_tmpfile)
+    do(kernel, CreateNamespace("web", "reconciler:default"))
+    subprocess.run(["umount", NETNS / "web"], check=True)
+    assert look(kernel).leftovers == {"web": "reconciler:default"}
+
+
 def test_somebodys_file_is_no_leftover(kernel: LiveKernel) -> None:
     (NETNS / "web").write_text("precious")
     outcome = kernel.submit([CreateNamespace("web", MARK)])

@@ -234,6 +234,20 @@ def test_an_invalid_file_is_told_and_the_last_good_one_is_kept_up(agent: Agent, 
     agent.hears("status", "Synced", since=since)
 
 
+def test_a_file_that_others_can_write_is_not_obeyed_until_it_is_roots_again(agent: Agent, host: Host) -> None:
+    path = host.write(WITHOUT_WEB, "next.yaml")
+    path.chmod(0o666)
+    path.replace(host.folder / "reconcile.yaml")
+    agent.hears("invalid", "can be written by everyone")
+    assert in_sync_with(host, WEB)
+    since = agent.mark
+    path.write_text(WITHOUT_WEB)
+    path.chmod(0o644)
+    path.replace(host.folder / "reconcile.yaml")
+    agent.hears("applied", since=since)
+    assert in_sync(host)
+
+
 def test_a_revision_that_deletes_too_much_is_refused_and_not_tried_again(host: Host) -> None:
     file = host.write(WEB)
     agent = Agent(host, "--max-deletes", "2")
