@@ -62,6 +62,8 @@ def _middle(samples: Sequence[Sample], row: Row, name: str) -> str:
     value = statistics.median(sample[name] for sample in samples)
     if row.unit == "MB":
         return f"{value / 1e6:.0f} MB"
+    if row.unit == "%":
+        return f"{value:.2%}"
     return f"{value:.2f} s" if value >= 0.1 else f"{value * 1e6:.0f} µs" if value < 1e-3 else f"{value * 1e3:.1f} ms"
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import work
+from benchmarks import agent, work
 from benchmarks.stage import Run, environment, isolated, reconcile, timed
 
 Sample = Mapping[str, float]
@@ -229,6 +229,11 @@ def connections(count: int) -> float:
     return statistics.median(spans)
 
 
+def watch(setting: Setting) -> Sample:
+    """An agent that keeps 10 containers, and one that keeps 1,000."""
+    return agent.sample()
+
+
 MEASUREMENTS: Mapping[str, Callable[[Setting], Sample]] = {
     "cold": cold,
     "idle": idle,
@@ -238,6 +243,7 @@ MEASUREMENTS: Mapping[str, Callable[[Setting], Sample]] = {
     "down": down,
     "memory": memory,
     "connect": connect,
+    "agent": watch,
 }
 
 
@@ -264,6 +270,10 @@ def by_processor(sample: Sample) -> Sample:
 
 def _value(name: str) -> Callable[[Sample], float]:
     return lambda sample: sample[name]
+
+
+def _scaled(name: str, factor: float) -> Callable[[Sample], float]:
+    return lambda sample: sample[name] * factor
 
 
 def _ratio(ours: str, other: str) -> Callable[[Sample], float]:
@@ -317,6 +327,39 @@ ROWS = (
         "many",
         "few",
     ),
+    *(
+        row
+        for name in ("link", "element")
+        for row in (
+            Row(
+                f"agent, 1,000 containers: a deleted {name} is healed",
+                "agent",
+                _scaled(f"{name}_1000", 1e3),
+                20,
+                "ms",
+                f"{name}_1000",
+            ),
+            Row(
+                f"agent: a deleted {name} is healed, 1,000 containers / 10",
+                "agent",
+                _ratio(f"{name}_1000", f"{name}_10"),
+                1.5,
+                "×",
+                f"{name}_1000",
+                f"{name}_10",
+            ),
+        )
+    ),
+    Row(
+        "agent, 1,000 containers: from a file with another port to the kernel, less the debounce",
+        "agent",
+        _scaled("file_1000", 1e3),
+        60,
+        "ms",
+        "file_1000",
+    ),
+    Row("agent, 1,000 containers: at rest, of a processor", "agent", _scaled("rest_1000", 100), 0.1, "%", "rest_1000"),
+    Row("agent, 1,000 containers: memory", "agent", _scaled("memory_1000", 1e-6), 120, "MB", "memory_1000"),
 )
 
 

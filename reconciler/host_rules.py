@@ -18,6 +18,7 @@ from reconciler.kinds.sysctl import Sysctl
 IPV4_FORWARDING = "net.ipv4.ip_forward"
 IPV6_FORWARDING = "net.ipv6.conf.all.forwarding"
 _RTPROT_RA = 9
+_ACCEPT_RA = ".accept_ra"
 
 
 def _forwards(desired: State, name: str) -> bool:
@@ -33,7 +34,7 @@ def _learned_links(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _accept_ra(link: str) -> str:
-    return f"net.ipv6.conf.{link.replace('.', '/')}.accept_ra"
+    return f"net.ipv6.conf.{link.replace('.', '/')}{_ACCEPT_RA}"
 
 
 def sysctls(desired: State, snapshot: Snapshot) -> frozenset[tuple[str, str]]:
@@ -52,6 +53,17 @@ def complete(desired: State, snapshot: Snapshot) -> State:
             # Before forwarding goes on, so that not one advertisement is missed.
             resources = {sysctl.key: sysctl} | resources
     return replace(desired, resources=resources, notes=(*desired.notes, *_notes(desired, snapshot)))
+
+
+def complete_like(desired: State, before: State) -> State:
+    """`desired` with what the same host needed besides when `before` was completed; its notes on the host are still those."""
+    added = {
+        key: item
+        for key, item in before.resources.items()
+        if isinstance(item, Sysctl) and item.namespace == HOST and item.name.endswith(_ACCEPT_RA)
+    }
+    resources = added | dict(desired.resources) if _forwards(desired, IPV6_FORWARDING) else desired.resources
+    return replace(desired, resources=resources, notes=before.notes)
 
 
 def _notes(desired: State, snapshot: Snapshot) -> Iterator[Note]:

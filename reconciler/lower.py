@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
 from reconciler.core.messages import HOST, IPAddress
 from reconciler.core.resource import Key, Level, Note, Origin, Resource, State
 from reconciler.host_rules import IPV4_FORWARDING, IPV6_FORWARDING
 from reconciler.kinds import Address, Bridge, BridgePort, Element, Netns, Peer, Route, Sysctl, Tap, Veth
+from reconciler.kinds.links import link_key
 from reconciler.kinds.marks import table_name
 from reconciler.kinds.nftables import skeleton
 from reconciler.kinds.route import canonical_metric
@@ -88,9 +89,24 @@ def lower(document: Document, host_id: str = "") -> State:
     for bridge in document.bridges:
         for container in bridge.containers:
             lower_container(work, bridge, container)
-    open_targets(work, document)
+            lower_ports(work, bridge, container)
     notes = tuple(Note(Level.INFO, note.message, str(note.position)) for note in document.notes)
     return State(work.resources, work.origins, notes, str(document.position or ""))
+
+
+def with_ports(state: State, before: Document, after: Document) -> State:
+    """What `after` asks of the kernel, if `before` asks for `state` (or that and what a host adds to it), and both differ in
+    published ports alone. Bridges and containers that are the very same in both are passed over."""
+    old, new = _Lowering(before.name, ""), _Lowering(after.name, "")
+    for one, other in zip(before.bridges, after.bridges, strict=True):
+        if one is not other:
+            for was, becomes in zip(one.containers, other.containers, strict=True):
+                if was is not becomes:
+                    lower_ports(old, one, was)
+                    lower_ports(new, other, becomes)
+    resources = {key: item for key, item in state.resources.items() if key not in old.resources} | new.resources
+    origins = {key: item for key, item in state.origins.items() if key not in old.resources} | new.origins
+    return replace(state, resources=resources, origins=origins)
 
 
 # --- the host --------------------------------------------------------------------------------------------------------
@@ -162,10 +178,10 @@ def lower_container(work: _Lowering, bridge: BridgeNode, container: Container) -
     """The container's link, its place on the bridge, what is inside of it, and its published ports."""
     origin = _origin(bridge, container)
     if isinstance(container.attach, TapAttach):
-        link, target = lower_tap(work, bridge, container, container.attach.interface), None
+        link = lower_tap(work, bridge, container, container.attach.interface)
     else:
         link = host_link_name(work.owner, bridge.name, container.name)
-        target = lower_veth(work, bridge, container, link)
+        lower_veth(work, bridge, container, link)
     nat = bridge.mode in (Mode.NAT, Mode.ROUTED)
     isolated = bridge.mode is Mode.ISOLATED and not bridge.icc
     work.add(
@@ -180,11 +196,6 @@ def lower_container(work: _Lowering, bridge: BridgeNode, container: Container) -
     if bridge.mode is Mode.BRIDGED:
         for address in container.addresses:
             work.element(origin, f"bridged{address.version}", address.ip, comment=f"{bridge.name}/{container.name}")
-    # A port opens only when what it leads to is there.
-    opens_on = (target or Key("port", HOST, link),)
-    for port in container.ports:
-        for element in published(work, bridge, container, port, opens_on):
-            work.add(_origin(bridge, container, port), element)
 
 
 def lower_tap(work: _Lowering, bridge: BridgeNode, container: Container, name: str) -> str:
@@ -195,8 +206,8 @@ def lower_tap(work: _Lowering, bridge: BridgeNode, container: Container, name: s
     return name
 
 
-def lower_veth(work: _Lowering, bridge: BridgeNode, container: Container, link: str) -> Key:
-    """The namespace, the pair, and all that is in the container. Returns the key of its interface."""
+def lower_veth(work: _Lowering, bridge: BridgeNode, container: Container, link: str) -> None:
+    """The namespace, the pair, and all that is in the container."""
     origin = _origin(bridge, container)
     namespace = namespace_of(container.attach)
     if not isinstance(container.attach, Pid | Docker | Podman):
@@ -222,7 +233,6 @@ def lower_veth(work: _Lowering, bridge: BridgeNode, container: Container, link: 
     for address in container.addresses:
         work.add(origin, Address(owner=work.owner, namespace=namespace, link=container.interface, address=address))
     work.add(origin, *routes(work, bridge, container, namespace))
-    return peer.key
 
 
 def routes(work: _Lowering, bridge: BridgeNode, container: Container, namespace: str) -> Iterator[Route]:
@@ -269,9 +279,23 @@ def namespace_of(attach: Attach) -> str:
 # --- published ports -------------------------------------------------------------------------------------------------
 
 
-def published(
-    work: _Lowering, bridge: BridgeNode, container: Container, port: Port, opens_on: tuple[Key, ...]
-) -> Iterator[Element]:
+def lower_ports(work: _Lowering, bridge: BridgeNode, container: Container) -> None:
+    """The container's published ports, and on a routed bridge what of them can be reached on its own addresses."""
+    for port in container.ports:
+        for element in published(work, bridge, container, port):
+            work.add(_origin(bridge, container, port), element)
+    if bridge.mode is Mode.ROUTED:
+        open_targets(work, bridge, container)
+
+
+def _opens_on(bridge: BridgeNode, container: Container) -> Key:
+    """A port opens only when what it leads to is there."""
+    if isinstance(container.attach, TapAttach):
+        return Key("port", HOST, container.attach.interface)
+    return link_key(namespace_of(container.attach), container.interface)
+
+
+def published(work: _Lowering, bridge: BridgeNode, container: Container, port: Port) -> Iterator[Element]:
     """The elements of one published port: one per family for a port, or for a range that keeps its numbers; else one per port."""
     comment = _comment(f"{bridge.name}/{container.name}")
     for target in _targets(container, port):
@@ -285,7 +309,7 @@ def published(
                 match=(*address, port.protocol, first),
                 data=(to, *map(str, data)),
                 comment=comment,
-                waits_for=opens_on,
+                waits_for=(_opens_on(bridge, container),),
             )
 
 
@@ -311,20 +335,17 @@ def _spans(port: Port) -> Iterator[tuple[bool, str, tuple[int, ...]]]:
             yield False, str(first + offset), (target + offset,)
 
 
-def open_targets(work: _Lowering, document: Document) -> None:
-    """What can be reached on the containers' own addresses: the published ports of routed bridges, by the container's number."""
+def open_targets(work: _Lowering, bridge: BridgeNode, container: Container) -> None:
+    """What can be reached on the container's own addresses: its published ports, by its own number."""
     spans: defaultdict[tuple[IPAddress, str], list[tuple[int, int]]] = defaultdict(list)
-    where: dict[tuple[IPAddress, str], tuple[Origin, str]] = {}
-    for bridge in document.bridges:
-        if bridge.mode is Mode.ROUTED:
-            for container in bridge.containers:
-                for port in container.ports:
-                    for address in _targets(container, port):
-                        spans[address, port.protocol].append(port.target)
-                        comment = f"{bridge.name}/{container.name}"
-                        where.setdefault((address, port.protocol), (_origin(bridge, container, port), comment))
+    origins: dict[tuple[IPAddress, str], Origin] = {}
+    for port in container.ports:
+        for address in _targets(container, port):
+            spans[address, port.protocol].append(port.target)
+            origins.setdefault((address, port.protocol), _origin(bridge, container, port))
+    comment = f"{bridge.name}/{container.name}"
     for (address, protocol), found in spans.items():
-        origin, comment = where[address, protocol]
+        origin = origins[address, protocol]
         for first, last in merged(found):
             one = first == last
             name = f"{'open' if one else 'open_range'}{address.version}"

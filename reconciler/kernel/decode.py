@@ -237,3 +237,9 @@ def ip_interface(packed: bytes, length: int) -> IPInterface:
 def ip_network(packed: bytes, length: int) -> IPNetwork:
     """A destination with its prefix length."""
     return IPv4Network((packed, length)) if len(packed) == 4 else IPv6Network((packed, length))
+
+
+def forget() -> None:
+    """Empties the caches, which hold some kilobytes a link."""
+    for cache in (_link, _address, _route, ip_address, ip_interface, ip_network):
+        cache.cache_clear()

@@ -389,6 +389,11 @@ def _element(layout: _Layout, raw: bytes) -> _Element:
     return match, _data(layout, found), _comment(found.get(_ELEMENT_USERDATA, b""))
 
 
+def forget() -> None:
+    """Empties the cache of elements."""
+    _element.cache_clear()
+
+
 _OF_ELEMENT = frozenset({_ELEMENT_KEY, _ELEMENT_DATA, _ELEMENT_FLAGS, _ELEMENT_USERDATA, _ELEMENT_KEY_END})
 
 

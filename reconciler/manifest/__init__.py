@@ -53,6 +53,7 @@ __all__ = [
     "load",
     "loads",
     "read",
+    "revise",
 ]
 
 
@@ -73,6 +74,15 @@ def loads(text: str | bytes, filename: str = "<string>") -> Document:
 def from_texts(texts: Iterable[tuple[str, str | bytes]]) -> Document:
     """The Document that several files, as (name, text), make together. Raises ManifestError with every problem there is."""
     return _document(texts, [])
+
+
+def revise(
+    document: Document, before: Sequence[tuple[str, str | bytes]], after: Sequence[tuple[str, str | bytes]]
+) -> Document | None:
+    """What the texts `after` make, given that `before` made `document`, in a fraction of the time; None if that takes reading them."""
+    from reconciler.manifest.revision import revised
+
+    return revised(document, before, after)
 
 
 def read(paths: Sequence[str | Path], *, stdin: TextIO | None = None) -> list[tuple[str, str | bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from reconciler.core.messages import IPAddress, IPNetwork
@@ -32,41 +33,66 @@ class _Claim(NamedTuple):
     first: int
     last: int
     position: Position
-    path: Path
-    container: str
+    bridge: Bridge
+    container: Container
+    place: int
+    """Among the container's ports."""
     host_ip: IPAddress | None
 
 
 def check_claims(work: Resolver, bridges: tuple[Bridge, ...]) -> None:
     """No two claims on one host address, port and protocol; a claim on all addresses is one on each."""
+    for (protocol, _), found in _claims(bridges).items():
+        for one, other in _collisions(found):
+            earlier, later = sorted((one, other), key=lambda claim: claim.position)
+            work.problem(_path(work, later), _collision(earlier, later, protocol))
+    crowded = _first_too_many(bridges)
+    if crowded is not None:
+        what = f"from here on more than {MAX_SINGLE_PORTS} ports lead to other numbers, one by one"
+        work.problem(_path(work, crowded), f"{what} (a range that keeps its numbers counts as one)")
+
+
+def agree(bridges: tuple[Bridge, ...]) -> bool:
+    """Whether `check_claims` would find nothing."""
+    collide = any(True for found in _claims(bridges).values() for _ in _collisions(found))
+    return not collide and _first_too_many(bridges) is None
+
+
+def _claims(bridges: tuple[Bridge, ...]) -> dict[tuple[str, int], list[_Claim]]:
+    """All claims, by protocol and version of IP."""
     claims: defaultdict[tuple[str, int], list[_Claim]] = defaultdict(list)
     for bridge in bridges:
         for container in bridge.containers:
-            for port, path in zip(container.ports, _port_paths(work, bridge, container), strict=True):
+            for place, port in enumerate(container.ports):
+                claim = _claim(bridge, container, place, port)
                 for version in _versions(port, container):
-                    host = None if port.host_ip is None or port.host_ip.is_unspecified else port.host_ip
-                    claim = _Claim(*port.published, port.position, path, container.name, host)
                     claims[port.protocol, version].append(claim)
-    for (protocol, _), found in claims.items():
-        for one, other in _collisions(found):
-            earlier, later = sorted((one, other), key=lambda claim: claim.position)
-            work.problem(later.path, _collision(earlier, later, protocol))
-    check_count(work, bridges)
+    return claims
 
 
-def check_count(work: Resolver, bridges: tuple[Bridge, ...]) -> None:
-    """Whether the ranges that lead to other numbers are few enough."""
+def _claim(bridge: Bridge, container: Container, place: int, port: Port) -> _Claim:
+    host = None if port.host_ip is None or port.host_ip.is_unspecified else port.host_ip
+    return _Claim(*port.published, port.position, bridge, container, place, host)
+
+
+def _first_too_many(bridges: tuple[Bridge, ...]) -> _Claim | None:
+    """The port from which on the ranges that lead to other numbers are too many, if they are."""
     count = 0
     for bridge in bridges:
         for container in bridge.containers:
-            for port, path in zip(container.ports, _port_paths(work, bridge, container), strict=True):
+            for place, port in enumerate(container.ports):
                 first, last = port.published
                 if first != port.target[0]:
                     count += (last - first + 1) * len(_versions(port, container))
-                if count > MAX_SINGLE_PORTS:
-                    what = f"from here on more than {MAX_SINGLE_PORTS} ports lead to other numbers, one by one"
-                    work.problem(path, f"{what} (a range that keeps its numbers counts as one)")
-                    return
+                    if count > MAX_SINGLE_PORTS:
+                        return _claim(bridge, container, place, port)
+    return None
+
+
+def _path(work: Resolver, claim: _Claim) -> Path:
+    """Where the file has it."""
+    *_, path = islice(_port_paths(work, claim.bridge, claim.container), claim.place + 1)
+    return path
 
 
 def _port_paths(work: Resolver, bridge: Bridge, container: Container) -> Iterator[Path]:
@@ -75,7 +101,7 @@ def _port_paths(work: Resolver, bridge: Bridge, container: Container) -> Iterato
     versions: set[int] = {address.version for address in container.addresses}
     for place, port in enumerate(model.containers[container.name].ports if container.ports else ()):
         path: Path = ("bridges", bridge.name, "containers", container.name, "ports", place)
-        yield from [path] * len(hosts_of(port, model, versions))
+        yield from [path] * len(hosts_of(port, model.host_ip, versions))
 
 
 def _versions(port: Port, container: Container) -> set[int]:
@@ -107,7 +133,7 @@ def _collision(earlier: _Claim, later: _Claim, protocol: str) -> str:
     host = later.host_ip or earlier.host_ip
     on = f" on {host}" if host else ""
     where = earlier.position.seen_from(later.position)
-    what = f"the host's port {ports}/{protocol}{on} is published by {earlier.container} already, {where}"
+    what = f"the host's port {ports}/{protocol}{on} is published by {earlier.container.name} already, {where}"
     return f"{what} (publish one of them on another port or address)"
 
 

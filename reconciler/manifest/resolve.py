@@ -564,7 +564,7 @@ def misplaced_route(route: RouteModel, addresses: tuple[IPInterface, ...]) -> st
 
 def resolve_ports(work: Resolver, inner: Inner, addresses: tuple[IPInterface, ...]) -> Iterator[Port]:
     """The published ports, with the bridge's host address where they name none."""
-    why_not = _no_ports(inner, addresses)
+    why_not = no_ports(inner.bridge.mode, inner.bridge_name, inner.name, addresses)
     if why_not:
         if inner.container.ports:
             work.problem_of_key((*inner.path, "ports"), why_not)
@@ -572,23 +572,21 @@ def resolve_ports(work: Resolver, inner: Inner, addresses: tuple[IPInterface, ..
     versions: set[int] = {address.version for address in addresses}
     for place, port in enumerate(inner.container.ports):
         path = (*inner.path, "ports", place)
-        hosts = hosts_of(port, inner.bridge, versions)
-        given = [port.host_ip] if port.host_ip else inner.bridge.host_ip
-        if not hosts or (port.host_ip is not None and port.host_ip.version not in versions):
-            address = given[0]
+        hosts = hosts_of(port, inner.bridge.host_ip, versions)
+        if not hosts:
+            address = port.host_ip or inner.bridge.host_ip[0]
             what = f"{address} is IPv{address.version}, and {inner.name} has no address of that family"
             work.problem(path, f"{what} (give it one, or publish on another)")
         for host in hosts:
             yield Port(host, port.published, port.target, port.protocol, work.at(path))
 
 
-def _no_ports(inner: Inner, addresses: tuple[IPInterface, ...]) -> str:
+def no_ports(mode: str, bridge: str, container: str, addresses: tuple[IPInterface, ...]) -> str:
     """Why no port of a container can be published; empty if one can."""
-    bridge, mode = inner.bridge_name, inner.bridge.mode
     if mode == "isolated":
-        return f"{bridge} is isolated, so no port of {inner.name} can be published (remove `ports`)"
+        return f"{bridge} is isolated, so no port of {container} can be published (remove `ports`)"
     if mode == "bridged":
-        return f"{bridge} is bridged, so {inner.name} is reached at its own address (remove `ports`)"
+        return f"{bridge} is bridged, so {container} is reached at its own address (remove `ports`)"
     if not addresses:
-        return f"{inner.name} has no address for its ports to lead to (give it `addresses`)"
+        return f"{container} has no address for its ports to lead to (give it `addresses`)"
     return ""

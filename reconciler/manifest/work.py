@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -97,8 +97,11 @@ def gateway_of(bridge: BridgeModel, version: int) -> IPInterface | None:
     return next((address for address in bridge.addresses if address.version == version), None)
 
 
-def hosts_of(port: PortText, bridge: BridgeModel, versions: set[int]) -> list[IPAddress | None]:
-    """The host's addresses that a port is published on; None is every one."""
-    if port.host_ip is None and bridge.host_ip:
-        return [address for address in bridge.host_ip if address.version in versions]
-    return [port.host_ip]
+def hosts_of(port: PortText, host_ips: Sequence[IPAddress], versions: set[int]) -> list[IPAddress | None]:
+    """The host's addresses that a port is published on; None is every one. `host_ips` are the bridge's, `versions` the container's.
+
+    None at all if the port names an address, or is left with one, of a family that the container has not.
+    """
+    if port.host_ip is None:
+        return [address for address in host_ips if address.version in versions] if host_ips else [None]
+    return [port.host_ip] if port.host_ip.version in versions else []

@@ -60,13 +60,14 @@ def _member(member: Member) -> Iterator[str]:
 def _edges(number: int, bridge: BridgePicture) -> Iterator[str]:
     for uplink in bridge.uplinks:
         yield f"  outside -> b{number} [dir=none, label={_quoted([_said(uplink)])}];"
-    for way in bridge.leaves:
-        yield f"  b{number} -> outside [style=dashed, constraint=false, label={_quoted([_said(way)])}];"
+    if bridge.leaves:
+        yield f"  b{number} -> outside [style=dashed, constraint=false, label={_quoted(map(_said, bridge.leaves))}];"
     for place, member in enumerate(bridge.members):
         yield f"  b{number} -> b{number}c{place} [dir=none, label={_quoted([member.link])}];"
-        for port in member.ports:
-            told = _said(Label(f"{port.outside} → {port.inside}", port.marks))
-            yield f'  outside -> b{number}c{place} [color="#2f6fbf", constraint=false, label={_quoted([told])}];'
+        # One edge for all of them: Graphviz takes minutes over some dozens of parallel ones.
+        told = [_said(Label(f"{port.outside} → {port.inside}", port.marks)) for port in member.ports]
+        if told:
+            yield f'  outside -> b{number}c{place} [color="#2f6fbf", constraint=false, label={_quoted(told)}];'
 
 
 def _style(marks: Marks) -> str:

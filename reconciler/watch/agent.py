@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from reconciler import confirm, keep_going, reconcile
+from reconciler import confirm, host_rules, keep_going, reconcile
 from reconciler.core import guards
 from reconciler.core.messages import Scope, Snapshot
 from reconciler.core.plan import Plan, Step
@@ -37,7 +37,7 @@ from reconciler.kernel.namespaces import DIRECTORY
 from reconciler.kinds import decode, places
 from reconciler.kinds.marks import tables
 from reconciler.kinds.places import Place
-from reconciler.lower import lower
+from reconciler.lower import lower, with_ports
 from reconciler.runtimes.containers import Containers
 from reconciler.runtimes.events import Event, Kind
 from reconciler.watch import control
@@ -48,7 +48,8 @@ from reconciler.watch.pace import Pace, Rates, Task
 from reconciler.watch.served import Kind as Shown
 from reconciler.watch.served import Tally
 from reconciler.watch.showing import Moment, Showing, conditions
-from reconciler.watch.source import Source, Wish
+from reconciler.watch.source import Source, Text, Wish, revised
+from reconciler.watch.source import wish as read_whole
 from reconciler.watch.status import Change, Condition, Health, Status, judge
 from reconciler.watch.triggers import RUNTIMES, Bell, Directories, Engines, Processes, Signals
 
@@ -58,6 +59,10 @@ _LOCKED_PAUSE = 0.5
 _CONFIRM_LOOK = 5.0
 _SOURCE = "the source"
 """Told among paths, none of which is that."""
+_FEW = 100
+"""Places at which a new revision is done by itself; with more, to look at everything is as fast."""
+_SETTLE = 2.0
+"""Seconds after which everything is looked at when a new revision was done at some places."""
 _NAMESPACE_LATER = (0.05, 0.25, 1.0)
 """Seconds after a name appeared under /run/netns: the namespace is mounted over it a moment later, which nobody tells."""
 
@@ -102,6 +107,8 @@ class Known:
     """The last good one, which the host is kept at."""
     coming: Wish | None = None
     """A new one that was not done yet."""
+    whole: Wish | None = None
+    """The last good one that was read as a whole."""
     refused: str = ""
     """The revision that was tried and taken back, or refused by a guard: it is not tried again by itself."""
     mirror: Mirror | None = None
@@ -228,7 +235,7 @@ class Agent:
 
     def _first_owner(self) -> str:
         """An agent begins with a good file: whose things it keeps stands in it. Raises ReconcileError."""
-        wish = self._source.wish()
+        wish = read_whole(self._source.text())
         self._known.coming = wish
         self._seen = wish.revision
         return wish.document.name
@@ -341,7 +348,7 @@ class Agent:
             if revision == self._seen:
                 return
             self._seen = revision
-            wish = self._source.wish()
+            wish = self._understood(self._source.text())
             if wish.document.name != self._owner:
                 raise ReconcileError(
                     f"the file names another owner, {wish.document.name!r}: restart the agent if that is meant "
@@ -350,12 +357,7 @@ class Agent:
             if not self._options.allow_empty:
                 guards.refuse_empty(len(wish.document.bridges), str(self._source))
         except ReconcileError as error:
-            problems = len(error.problems) - 1 if isinstance(error, ManifestError) else 0
-            text = str(error).partition("\n")[0] + (f" (and {problems} more)" if problems else "")
-            if text != self._known.condition.invalid:
-                self._log("error", "invalid", text)
-                self._remember("invalid", text)
-            self._condition(invalid=text)
+            self._invalid(error)
             return
         self._condition(invalid="")
         current = self._known.wish
@@ -363,7 +365,22 @@ class Agent:
             self._known.coming = None
         elif wish.revision != self._known.refused:
             self._known.coming = wish
-            self._pace.at(self._clock(), Task.FULL)
+            if not self._advance(wish):
+                self._pace.at(self._clock(), Task.FULL)
+
+    def _understood(self, text: Text) -> Wish:
+        """What `text` asks for. Raises ManifestError."""
+        last = self._known.wish
+        quickly = revised(last, text) if last is not None else None
+        return quickly or read_whole(text)
+
+    def _invalid(self, error: ReconcileError) -> None:
+        problems = len(error.problems) - 1 if isinstance(error, ManifestError) else 0
+        text = str(error).partition("\n")[0] + (f" (and {problems} more)" if problems else "")
+        if text != self._known.condition.invalid:
+            self._log("error", "invalid", text)
+            self._remember("invalid", text)
+        self._condition(invalid=text)
 
     def _watch_directories(self) -> None:
         wanted = {*self._source.directories(), self._beside, Path(DIRECTORY), confirm.directory()}
@@ -373,6 +390,72 @@ class Agent:
         if failed:
             self._log("debug", "unwatched", f"looking from time to time at {', '.join(map(str, sorted(failed)))}")
 
+    # --- a new revision, at some places ---
+
+    def _advance(self, wish: Wish) -> bool:
+        """Does a new revision at the few places where it differs from the last one. False: that takes a look at everything.
+
+        It is followed by one in any case, at leisure: by then, what was read in part is read as a whole.
+        """
+        mirror, last = self._known.mirror, self._known.wish
+        # What is to be done whole or not at all, what was refused before, and what is held back are matters of the whole.
+        if mirror is None or last is None or self._options.atomic or self._pace.holds or not self._options.heal:
+            return False
+        if self._known.condition.suspended or self._awaits_confirmation() or confirm.last_rolled_back(self._owner):
+            return False
+        if wish.whole:
+            desired = host_rules.complete_like(lower(wish.document, self._options.host_id), mirror.desired)
+        else:
+            desired = with_ports(mirror.desired, last.document, wish.document)
+        around = mirror.around(mirror.unlike(desired))
+        if len(around) > _FEW or any(place.sort in ("table", "settings") for place in around):
+            return False
+        try:
+            with Lock(self._owner):
+                return self._advance_at(wish, mirror, desired, around)
+        except ReconcileError as error:
+            self._log("debug", "later", f"looking at everything, since it could not be done in part: {error}")
+            return False
+
+    def _advance_at(self, wish: Wish, mirror: Mirror, desired: State, around: frozenset[Place]) -> bool:
+        began = self._clock()
+        mirror.want(desired)
+        self._look_at(mirror, around)
+        plan = mirror.plan(around)
+        guards.refuse_many_deletes(plan, self._options.max_deletes)
+        if not is_small(plan):
+            return False
+        done, settled = self._do(mirror, around, plan)
+        if not settled:
+            return False
+        self._note_pending(mirror, around, plan)
+        self._known.wish, self._known.coming = wish, None
+        self._applied(wish, len(done), (self._clock() - began) * 1e3)
+        self._pace.at(self._clock() + _SETTLE, Task.FULL)
+        return True
+
+    def _applied(self, wish: Wish, changes: int, took: float) -> None:
+        self._counts["applies"] += 1
+        text = f"revision {wish.revision}: {changes} changes"
+        self._log("info", "applied", text, revision=wish.revision, changes=changes, ms=took)
+        self._remember("applied", text, took)
+
+    def _as_a_whole(self, wish: Wish) -> Wish:
+        """`wish`, read as a whole if it was not."""
+        if wish.whole:
+            return wish
+        try:
+            whole = read_whole(wish.text)
+        except ManifestError as error:
+            # Not to be, by the law of `revise`; if it is, what heals is still the last good file.
+            self._invalid(error)
+            whole = self._known.whole or wish
+        if wish is self._known.coming:
+            self._known.coming = whole
+        else:
+            self._known.wish = whole
+        return whole
+
     # --- everything ---
 
     def _full(self) -> None:
@@ -380,6 +463,7 @@ class Agent:
         wish = self._known.coming or self._known.wish
         if wish is None:
             return
+        wish = self._as_a_whole(wish)
         began = self._clock()
         try:
             with Lock(self._owner):
@@ -424,10 +508,7 @@ class Agent:
         self._pace.settled(self._clock(), [*result.failures, *held])
         took = (self._clock() - began) * 1e3
         if wish is self._known.coming:
-            self._counts["applies"] += 1
-            text = f"revision {wish.revision}: {len(done)} changes"
-            self._log("info", "applied", text, revision=wish.revision, changes=len(done), ms=took)
-            self._remember("applied", text, took)
+            self._applied(wish, len(done), took)
         elif done:
             self._healed(done, took)
         self._known.coming = None
@@ -463,13 +544,14 @@ class Agent:
 
     def _adopt(self, wish: Wish, plan: Plan, view: reconcile.View) -> None:
         """What is known now, after a look at everything."""
-        self._known.wish = wish
+        self._known.wish = self._known.whole = wish
         self._known.mirror = Mirror(view.desired, view.found, self._owner, self._options.policy)
         self._known.pending = {item.resource.key: item.missing for item in plan.pending}
         self._pace.excuse(self._known.pending)
         namespaces = reconcile.scope_of(view.desired, self._owner).namespaces
         self._kernel.acquaint(self._monitor, namespaces)
         self._watch_processes(namespaces)
+        self._kernel.forget()
         self._engines.listen({name.partition(":")[0] for name in namespaces} & RUNTIMES)
         self._condition(
             looked=True,
@@ -524,20 +606,27 @@ class Agent:
             return True
         if not is_small(plan):
             return False
+        done, settled = self._do(mirror, around, todo)
+        if done:
+            self._healed(done, (self._clock() - began) * 1e3)
+        return settled
+
+    def _do(self, mirror: Mirror, around: frozenset[Place], todo: Plan) -> tuple[Sequence[Step], bool]:
+        """Does `todo`, and looks there again. Returns what was done, and whether nothing is left to do."""
+        if not todo.steps:
+            return (), True
         done, failures = keep_going.perform(self._kernel, todo.steps)
         if failures:
             # A full look tells whether that is so still, and what else is not as it should be.
-            return False
+            return (), False
         # What we did ourselves is seen by the look that follows; what others did elsewhere is not.
         heard = self._monitor.read()
         again = around | mirror.touched(todo)
         self._pace.hint(self._clock(), self._concerning(heard - again))
         self._kernel.acquaint(self._monitor, frozenset(p.name for p in again if p.sort == "netns"), links=False)
         self._look_at(mirror, again)
-        self._healed(done, (self._clock() - began) * 1e3)
-        if EVERYTHING in heard:
-            return False
-        return not keep_going.without(mirror.plan(again), self._pace.held(self._clock())).steps
+        held = self._pace.held(self._clock())
+        return done, EVERYTHING not in heard and not keep_going.without(mirror.plan(again), held).steps
 
     def _look_at(self, mirror: Mirror, where: frozenset[Place]) -> None:
         mirror.refresh(where, decode(self._kernel.observe(mirror.scope(where))))

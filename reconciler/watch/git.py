@@ -16,8 +16,7 @@ from pathlib import Path
 
 from reconciler import confirm
 from reconciler.errors import PlatformError, ReconcileError, UsageError
-from reconciler.manifest import from_texts
-from reconciler.watch.source import Wish
+from reconciler.watch.source import Text
 
 _TIMEOUT = 120
 """Seconds that a fetch may take."""
@@ -75,14 +74,14 @@ class Git:
                 f"nothing was fetched of {self._remote}: {self._trouble or 'it is not there'}"
             ) from None
 
-    def wish(self) -> Wish:
-        """Raises ManifestError, or PlatformError if there is no such commit, file, or trusted signature."""
+    def text(self) -> Text:
+        """Raises PlatformError if there is no such commit, file, or trusted signature."""
         if self._thread is None and not self._fetched():
             self._fetch()
         revision = self.revision()
         if self._remote.signed:
             self._verify(revision)
-        return Wish(from_texts(self._texts(revision)), revision)
+        return Text(tuple(self._texts(revision)), revision)
 
     def directories(self) -> frozenset[Path]:
         """None: the thread tells."""

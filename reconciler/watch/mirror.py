@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from reconciler.core.messages import HOST, Scope
 from reconciler.core.plan import Action, Plan
@@ -39,17 +39,43 @@ class Mirror:
         self._order = {key: position for position, key in enumerate(desired.resources)}
         self._desired_at: defaultdict[Place, set[Key]] = defaultdict(set)
         self._resting: defaultdict[Key, set[Key]] = defaultdict(set)
-        for key, item in desired.resources.items():
-            self._desired_at[at.place(item)].add(key)
-            for outer in (*item.inside(), *item.needs()):
-                self._resting[outer].add(key)
-            self._pair(item)
+        for item in desired.resources.values():
+            self._expect(item)
 
     @property
     def found(self) -> State:
         """All that is known to be there. From any thread."""
         with self._lock:
             return State(dict(self._found), unknown=frozenset(self._unknown))
+
+    def _expect(self, item: Resource) -> None:
+        self._desired_at[at.place(item)].add(item.key)
+        for outer in (*item.inside(), *item.needs()):
+            self._resting[outer].add(item.key)
+        self._pair(item)
+
+    def _expect_no_more(self, item: Resource) -> None:
+        where = at.place(item)
+        self._desired_at[where].discard(item.key)
+        if not self._desired_at[where]:
+            del self._desired_at[where]
+        for outer in (*item.inside(), *item.needs()):
+            self._resting[outer].discard(item.key)
+
+    def unlike(self, desired: State) -> frozenset[Place]:
+        """The places at which `desired` is another wish than the one that is known."""
+        return frozenset(at.place(item) for item in _unlike(self.desired.resources, desired.resources))
+
+    def want(self, desired: State) -> None:
+        """From now on, `desired` is what is wanted."""
+        for item in _unlike(self.desired.resources, desired.resources):
+            if self.desired.resources.get(item.key) is item:
+                self._expect_no_more(item)
+        for item in _unlike(self.desired.resources, desired.resources):
+            if desired.resources.get(item.key) is item:
+                self._expect(item)
+        self._order = {key: position for position, key in enumerate(desired.resources)}
+        self.desired = desired
 
     def _pair(self, item: Resource) -> None:
         """The two ends of a veth are looked at together: what the one is called, only the other's namespace tells."""
@@ -142,6 +168,19 @@ class Mirror:
     def touched(self, plan: Plan) -> frozenset[Place]:
         """The places that `plan` changes something at."""
         return self.around(at.place(step.subject) for step in plan.steps)
+
+
+def _unlike(one: Mapping[Key, Resource], other: Mapping[Key, Resource]) -> Iterator[Resource]:
+    """What is in only one of the two, and of what is in both and not the same, both."""
+    for key, item in one.items():
+        counterpart = other.get(key)
+        if counterpart is None:
+            yield item
+        # Most are the very same, and then no field needs to be compared.
+        elif counterpart is not item and (counterpart != item or counterpart.needs() != item.needs()):
+            yield item
+            yield counterpart
+    yield from (item for key, item in other.items() if key not in one)
 
 
 def is_small(plan: Plan) -> bool:

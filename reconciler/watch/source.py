@@ -9,15 +9,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from reconciler.manifest import Document, from_texts, read
+from reconciler.manifest import Document, from_texts, read, revise
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a source says, unread: files as (name, text). `revision` is a short word that tells it from others."""
+
+    files: tuple[tuple[str, str | bytes], ...]
+    revision: str
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A desired state and which one it is: `revision` is a short word that tells it from others."""
+    """A desired state, and what it was read from.
+
+    `whole` is False if only the changed lines were: then the places in the file that are told may be off by some lines.
+    """
 
     document: Document
-    revision: str
+    text: Text
+    whole: bool = True
+
+    @property
+    def revision(self) -> str:
+        """Which one it is."""
+        return self.text.revision
+
+
+def wish(text: Text) -> Wish:
+    """What `text` asks for. Raises ManifestError if it is invalid."""
+    return Wish(from_texts(text.files), text)
+
+
+def revised(last: Wish, text: Text) -> Wish | None:
+    """The same in much less time, if it is as `last` but for some published ports; None if that cannot be told."""
+    document = revise(last.document, last.text.files, text.files)
+    return None if document is None else Wish(document, text, whole=False)
 
 
 class Source(Protocol):
@@ -27,8 +55,8 @@ class Source(Protocol):
         """What is there now, without reading what it means. Raises ReconcileError if it cannot be read."""
         ...
 
-    def wish(self) -> Wish:
-        """What is there now. Raises ReconcileError: ManifestError if it is invalid."""
+    def text(self) -> Text:
+        """What is there now. Raises ReconcileError if it cannot be read, or is not to be trusted."""
         ...
 
     def directories(self) -> frozenset[Path]:
@@ -67,11 +95,11 @@ class Files:
         self._judge(self._paths)
         return _digest(read(self._paths))
 
-    def wish(self) -> Wish:
-        """Raises ManifestError, and what `judge` does."""
+    def text(self) -> Text:
+        """Raises ManifestError if a file cannot be read, and what `judge` does."""
         self._judge(self._paths)
-        texts = read(self._paths)
-        return Wish(from_texts(texts), _digest(texts))
+        files = tuple(read(self._paths))
+        return Text(files, _digest(files))
 
     def directories(self) -> frozenset[Path]:
         """Those that hold the files, and each link on the way to them: editors and git replace a file by renaming another one, and

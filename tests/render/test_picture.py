@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -469,6 +470,17 @@ def test_graphviz_draws_whatever_the_names(shown: Picture) -> None:
     nodes = [line for line in graphviz(dot(shown)).splitlines() if line.startswith("node ")]
     expected = 1 + len(shown.bridges) + bool(shown.notes) + sum(len(bridge.members) for bridge in shown.bridges)
     assert len(nodes) == expected
+
+
+def test_ports_to_one_container_are_one_edge() -> None:
+    """Graphviz needs minutes for some dozens of parallel ones."""
+    shown = picture(desired(many(1)), None, "default")
+    (bridge,) = shown.bridges
+    ports = tuple(Port(f"{number}/tcp", "80") for number in range(8000, 8200))
+    crowded = replace(shown, bridges=(replace(bridge, members=(replace(bridge.members[0], ports=ports),)),))
+    text = dot(crowded)
+    assert text.count("outside -> b0c0") == 1
+    assert all(port.outside in text for port in ports)
 
 
 @needs_graphviz

@@ -187,6 +187,35 @@ def test_a_file_that_is_written_in_place_or_renamed_is_applied(agent: Agent, hos
         assert in_sync(host)
 
 
+def test_another_port_is_opened_at_once_and_everything_is_read_and_looked_at_afterwards(
+    agent: Agent, host: Host
+) -> None:
+    file, moved, mark = host.folder / "reconcile.yaml", WEB.replace("8080:80", "8090:80"), agent.mark
+    replace(file, moved)
+    agent.hears("applied", since=mark)
+    assert "looked" not in [item["event"] for item in agent.said[mark:]]
+    assert in_sync_with(host, moved)
+    agent.hears("looked", since=mark)
+    assert not {item["event"] for item in agent.said[mark:]} & {"healed", "failed", "invalid"}
+    # What cannot be, read by its lines, is read as a whole and told.
+    mark = agent.mark
+    replace(file, moved.replace("[10.88.0.11]", "[10.88.0.11]\n        ports: ['8090:80']"))
+    agent.hears("invalid", "8090", since=mark)
+    assert in_sync_with(host, moved)
+
+
+def test_another_container_is_made_at_once_and_watched(agent: Agent, host: Host) -> None:
+    file, mark = host.folder / "reconcile.yaml", agent.mark
+    more = WEB.replace("      db:", "      new: {addresses: [10.88.0.12], ports: ['8099:80']}\n      db:")
+    replace(file, more)
+    agent.hears("applied", since=mark)
+    assert "looked" not in [item["event"] for item in agent.said[mark:]]
+    assert in_sync_with(host, more)
+    host.run("ip -n new link del eth0")
+    agent.hears("healed", since=mark)
+    assert in_sync_with(host, more)
+
+
 def test_a_link_that_leads_elsewhere_is_followed(host: Host) -> None:
     """As Kubernetes mounts a ConfigMap: FILE → ..data/FILE, ..data → a directory of that revision."""
     for name, text in (("..1", WEB), ("..2", WITHOUT_WEB)):

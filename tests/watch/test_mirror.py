@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from reconciler import reconcile
+from reconciler import host_rules, reconcile
 from reconciler.core.messages import Request
 from reconciler.core.plan import Plan
 from reconciler.core.resource import Key, Resource
+from reconciler.errors import ManifestError
 from reconciler.kernel.live import LiveKernel
 from reconciler.kernel.monitor import EVERYTHING, Monitor
 from reconciler.kinds import Bridge, Netns, Peer, Veth, decode
 from reconciler.kinds.links import set_link
 from reconciler.kinds.marks import tables
-from reconciler.watch.mirror import Mirror
+from reconciler.watch.mirror import Mirror, is_small
 from tests.laws.doing import OWNER, apply, desired
 from tests.laws.test_real_kernel import files, real
 
@@ -85,3 +87,43 @@ def test_a_look_at_every_place_by_itself_is_a_look_at_everything(document: Any) 
             mirror.refresh(around, decode(kernel.observe(mirror.scope(around))))
         assert mirror.found.resources == before
         assert told(mirror.plan(places)) == set()
+
+
+@st.composite
+def changed(draw: st.DrawFn, document: Any) -> Any:
+    """`document` with a few things of a few containers changed, as one commit does."""
+    other = copy.deepcopy(document)
+    inner = [one for bridge in other["bridges"].values() for one in bridge.get("containers", {}).values()]
+    for one in draw(st.lists(st.sampled_from(inner), max_size=3)) if inner else ():
+        what = draw(st.sampled_from(["mtu", "ports", "no ports", "no sysctls"]))
+        if what == "mtu":
+            one["mtu"] = draw(st.sampled_from([1400, 1500]))
+        elif what == "ports":
+            one["ports"] = [f"{draw(st.integers(7000, 7999))}:80"]
+        else:
+            one.pop(what.removeprefix("no "), None)
+    return other
+
+
+@few
+@given(files(), st.data())
+def test_where_a_new_file_differs_is_all_that_is_to_be_done(document: Any, data: Any) -> None:
+    try:
+        wish = desired(data.draw(changed(document)))
+    except ManifestError:
+        return
+    with kept(document) as (kernel, mirror, _):
+        wish = host_rules.complete_like(wish, mirror.desired)
+        around = mirror.around(mirror.unlike(wish))
+        mirror.want(wish)
+        assert mirror.unlike(wish) == frozenset()
+        fresh = Mirror(wish, mirror.found, OWNER)
+        assert (mirror._desired_at, mirror._order) == (fresh._desired_at, fresh._order)
+        everything, view = reconcile.plan(kernel, wish, OWNER)
+        assert view.desired.resources == wish.resources
+        if any(place.sort == "table" for place in around):
+            return
+        mirror.refresh(around, decode(kernel.observe(mirror.scope(around))))
+        plan = mirror.plan(around)
+        if is_small(plan):
+            assert told(plan) == told(everything)
