@@ -281,9 +281,11 @@ def namespace_of(attach: Attach) -> str:
 
 def lower_ports(work: _Lowering, bridge: BridgeNode, container: Container) -> None:
     """The container's published ports, and on a routed bridge what of them can be reached on its own addresses."""
+    comment, opens_on = _comment(f"{bridge.name}/{container.name}"), (_opens_on(bridge, container),)
     for port in container.ports:
-        for element in published(work, bridge, container, port):
-            work.add(_origin(bridge, container, port), element)
+        origin = _origin(bridge, container, port)
+        for element in published(work, container, port, comment, opens_on):
+            work.add(origin, element)
     if bridge.mode is Mode.ROUTED:
         open_targets(work, bridge, container)
 
@@ -295,9 +297,10 @@ def _opens_on(bridge: BridgeNode, container: Container) -> Key:
     return link_key(namespace_of(container.attach), container.interface)
 
 
-def published(work: _Lowering, bridge: BridgeNode, container: Container, port: Port) -> Iterator[Element]:
+def published(
+    work: _Lowering, container: Container, port: Port, comment: str, opens_on: tuple[Key, ...]
+) -> Iterator[Element]:
     """The elements of one published port: one per family for a port, or for a range that keeps its numbers; else one per port."""
-    comment = _comment(f"{bridge.name}/{container.name}")
     for target in _targets(container, port):
         address = () if port.host_ip is None or port.host_ip.is_unspecified else (str(port.host_ip),)
         prefix, to = f"by_{'address' if address else 'any'}", str(target)
@@ -309,7 +312,7 @@ def published(work: _Lowering, bridge: BridgeNode, container: Container, port: P
                 match=(*address, port.protocol, first),
                 data=(to, *map(str, data)),
                 comment=comment,
-                waits_for=(_opens_on(bridge, container),),
+                waits_for=opens_on,
             )
 
 

@@ -103,34 +103,37 @@ def apply(
         raise ConflictError("\n".join(map(str, first.conflicts)))
     settings = _settings_that_go(kernel, first)
     before = replace(before, resources={**settings, **before.resources})
-    todo, sent, touched, came, owed = first, 0, set(settings), set[Key](), list[Request]()
+    todo, sent, touched, owed = first, 0, set(settings), list[Request]()
+    tried: list[tuple[Sequence[Step], Outcome]] = []
+
+    def roll_back(why: str) -> NoReturn:
+        # Only now: what came to be takes as long to find out as to plan.
+        came = frozenset(key for steps, outcome in tried for key in made(steps, outcome))
+        _roll_back(kernel, before, first.owner, why, touched, came)
+
     for _ in range(ROUNDS):
         outcome = perform(kernel, todo.steps, progress)
         sent += outcome.attempted
         # With a port its link, too: an uplink is set up.
         touched |= {key for step in todo.steps for key in (step.key, *step.subject.inside())}
-        came |= made(todo.steps, outcome)
+        tried.append((todo.steps, outcome))
         why = explain(outcome.failures[0], todo.steps) if outcome.failures else ""
         if why and not _may_pass(outcome.failures[0], todo.steps, desired):
-            _roll_back(kernel, before, first.owner, why, touched, came)
+            roll_back(why)
         owed += flushes_left(todo.steps, outcome)
         todo = _plan_again(kernel, desired, first.owner, policy)
         if todo.conflicts:
             # What came in between stands where ours should be: nothing to mend, and nothing to call done.
-            why = why or "\n".join(map(str, todo.conflicts))
-            _roll_back(kernel, before, first.owner, why, touched, came)
+            roll_back(why or "\n".join(map(str, todo.conflicts)))
         if not todo.steps and owed:
             refused = kernel.submit(owed).failures
             if refused:
-                why = f"flows of ports that changed cannot be forgotten: {refused[0].message}"
-                _roll_back(kernel, before, first.owner, why, touched, came)
+                roll_back(f"flows of ports that changed cannot be forgotten: {refused[0].message}")
         if not todo.steps:
             return sent
     labels = ", ".join(step.subject.label for step in todo.steps[:5])
     restless = f"it does not come to rest, something keeps changing: {labels}"
-    why = f"{restless}\n{why}" if why else restless
-    _roll_back(kernel, before, first.owner, why, touched, came)
-    raise AssertionError("unreachable")
+    return roll_back(f"{restless}\n{why}" if why else restless)
 
 
 def _settings_that_go(kernel: Kernel, plan: Plan) -> Mapping[Key, Resource]:

@@ -8,8 +8,10 @@ with the ports that close below it. What is folded away is counted; `Step.reques
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from reconciler.core.messages import HOST
 from reconciler.core.plan import Action, Conflict, Pending, Plan
@@ -27,7 +29,7 @@ from reconciler.kinds.veth import Veth
 from reconciler.render import words
 from reconciler.render.changes import Change, Sign, changes
 from reconciler.render.places import Place, Places
-from reconciler.render.ports import Published
+from reconciler.render.ports import Published, Range
 
 _NAMED = 4
 """So many names stand in a line, of more there is a count."""
@@ -114,9 +116,10 @@ def _blocks(folded: Sequence[Change], places: Places) -> Iterator[tuple[Row, ...
     host, rest = _split(folded, _is_of_host)
     guards = _guards(host)
     of_modes = [parts[0] for bridge, parts in guards.items() if _mode_change(bridge, parts)]
+    only_headings = set(map(id, of_modes))
     for bridge, items in _grouped([*rest, *of_modes], lambda item: item.place.bridge).items():
         if bridge:
-            own = _split(items, _is_of_host)[1]
+            own = [item for item in items if id(item) not in only_headings]
             yield tuple(_bridge_rows(bridge, own, guards.get(bridge, []), places))
         else:
             yield from _loose_blocks(items, places)
@@ -455,12 +458,66 @@ def _most_telling(parts: Sequence[Change]) -> Change:
 
 
 def _port_rows(items: Sequence[Change], depth: int) -> Iterator[Row]:
-    """A line for each host port; its IPv4 and its IPv6 side share one."""
-    rows: dict[tuple[object, ...], list[Change]] = {}
+    """A line for each host port; its IPv4 and its IPv6 side share one, and so do the ports of a range that lead to other numbers."""
+    sides: dict[_PortKey, list[Change]] = {}
     for item in items:
-        rows.setdefault(_port_key(item), []).append(item)
-    for key in sorted(rows, key=_port_order):
-        yield _port_row(rows[key], depth)
+        sides.setdefault(_port_key(item), []).append(item)
+    for run in sorted(_runs(sides), key=lambda run: _port_order(run[0])):
+        if len(run) == 1:
+            yield _port_row(sides[run[0]], depth)
+        else:
+            yield _run_row(run, sides[run[0]], depth)
+
+
+_FEWEST = 3
+"""So many ports in a row are told as a range."""
+
+
+def _runs(sides: Mapping[_PortKey, Sequence[Change]]) -> Iterator[list[_PortKey]]:
+    """The ports in a row that one line of the file asks for, or that go for one reason, and lead to one port or to as many in a row."""
+    alike: dict[tuple[object, ...], list[_PortKey]] = {}
+    for key, items in sides.items():
+        targets = tuple(sorted(map(_led_to, items)))
+        alike.setdefault((key.sign, key.address, key.protocol, key.where, targets), []).append(key)
+    for keys in alike.values():
+        run: list[_PortKey] = []
+        for key in sorted(keys, key=lambda key: (key.ports, key.target_ports)):
+            if run and not _goes_on(run, key):
+                yield from _worth_it(run)
+                run = []
+            run.append(key)
+        yield from _worth_it(run)
+
+
+def _led_to(item: Change) -> tuple[str, ...]:
+    """The container's address, and the container."""
+    element = item.subject
+    return (element.data[0], element.comment) if isinstance(element, Element) else ()
+
+
+def _goes_on(run: Sequence[_PortKey], key: _PortKey) -> bool:
+    """Whether `key` is the next port of `run`. A port that moves has a past of its own to tell."""
+    last = run[-1]
+    single = key.ports.first == key.ports.last and last.ports.first == last.ports.last
+    if not single or key.sign not in (Sign.CREATE, Sign.DELETE) or key.ports.first != last.ports.first + 1:
+        return False
+    step = key.target_ports.first - last.target_ports.first
+    return step in (0, 1) and (len(run) == 1 or step == last.target_ports.first - run[-2].target_ports.first)
+
+
+def _worth_it(run: list[_PortKey]) -> Iterator[list[_PortKey]]:
+    yield from [run] if len(run) >= _FEWEST else ([key] for key in run)
+
+
+def _run_row(run: Sequence[_PortKey], changes: Sequence[Change], depth: int) -> Row:
+    """One line for all of `run`; `changes` are those of its first port."""
+    first, last = run[0], run[-1]
+    each = first.target_ports == last.target_ports
+    ports = Range(first.ports.first, last.ports.first)
+    inner = first.target_ports if each else Range(first.target_ports.first, last.target_ports.first)
+    whole = [replace(_published(item), ports=ports, target_ports=inner) for item in changes]
+    targets = ", ".join(dict.fromkeys(item.inside for item in whole))
+    return _row(changes[0], depth, "port", f"{words.port_name(whole[0])}{', each' if each else ''} → {targets}")
 
 
 def _published(item: Change) -> Published:
@@ -469,14 +526,25 @@ def _published(item: Change) -> Published:
     return published
 
 
-def _port_key(item: Change) -> tuple[object, ...]:
+class _PortKey(NamedTuple):
+    """What the sides of one port have in common."""
+
+    sign: Sign
+    address: IPv4Address | IPv6Address | None
+    protocol: str
+    ports: Range
+    target_ports: Range
+    where: str
+
+
+def _port_key(item: Change) -> _PortKey:
     port = _published(item)
-    return item.sign, port.address, port.protocol, port.ports, port.target_ports, _place_or_reason(item)
+    return _PortKey(item.sign, port.address, port.protocol, port.ports, port.target_ports, _place_or_reason(item))
 
 
-def _port_order(key: tuple[object, ...]) -> tuple[str, ...]:
-    sign, address, protocol, ports, target, where = map(str, key)
-    return ports.rjust(11), protocol, "" if address == "None" else address, sign, target, where
+def _port_order(key: _PortKey) -> tuple[object, ...]:
+    address = "" if key.address is None else str(key.address)
+    return str(key.ports).rjust(11), key.protocol, address, key.sign, str(key.target_ports), key.where
 
 
 def _port_row(items: Sequence[Change], depth: int) -> Row:

@@ -16,6 +16,8 @@ from reconciler.kinds.links import link_key
 from reconciler.kinds.nftables import Chain, Element, Set
 from reconciler.kinds.peer import Peer
 from reconciler.kinds.veth import Veth
+from reconciler.lower import lower
+from reconciler.manifest import loads
 from reconciler.render.text import plan_text
 from tests.render import hosts
 from tests.render.hosts import OWNER
@@ -236,3 +238,41 @@ def test_the_key_of_a_thing_without_a_place_does_not_matter() -> None:
     alone = Peer(owner=OWNER, namespace="web", name="eth0", host=None)
     shown = text(State(), State({Key("link", "web", "eth0"): alone}))
     assert shown.startswith("- container web  (interface)  not in the file\n")
+
+
+RANGES = f"""\
+version: 1
+name: {OWNER}
+bridges:
+  br0:
+    addresses: [10.0.0.1/24, "fd00::1/64"]
+    containers:
+      web:
+        addresses: [10.0.0.2, "fd00::2"]
+        ports: ["81:80", "82:80", "83:80", "8000-8003:9000-9003", "127.0.0.1:91-92:191-192", "85:80/udp", "86:80/udp",
+                "87:81/udp", "5000-5002:5000-5002"]
+"""
+
+
+def test_ports_in_a_row_that_one_line_asks_for_are_one_line() -> None:
+    wanted = lower(loads(RANGES, "net.yaml"))
+    gone = lower(loads(RANGES.partition("        ports:")[0], "net.yaml"))
+
+    def ports(*states: State) -> list[str]:
+        return [line.split("port ")[1].strip() for line in text(*states).splitlines() if " port " in line]
+
+    assert ports(wanted, gone) == [
+        "81-83/tcp, each → 10.0.0.2:80, [fd00::2]:80              net.yaml:9",
+        "85/udp → 10.0.0.2:80, [fd00::2]:80                       net.yaml:9",
+        "86/udp → 10.0.0.2:80, [fd00::2]:80                       net.yaml:9",
+        "87/udp → 10.0.0.2:81, [fd00::2]:81                       net.yaml:10",
+        "127.0.0.1:91/tcp → 10.0.0.2:191                          net.yaml:9",
+        "127.0.0.1:92/tcp → 10.0.0.2:192                          net.yaml:9",
+        "8000-8003/tcp → 10.0.0.2:9000-9003, [fd00::2]:9000-9003  net.yaml:9",
+        "5000-5002/tcp → 10.0.0.2:5000-5002, [fd00::2]:5000-5002  net.yaml:10",
+    ]
+    assert len(ports(gone, wanted)) == 8
+    # One that moves has more to tell than its neighbours.
+    moved = lower(loads(RANGES.replace("8000-8003:9000-9003", "8000-8003:9100-9103"), "net.yaml"))
+    assert ports(moved, wanted)[0].startswith("8000/tcp → 10.0.0.2:9100, [fd00::2]:9100 (was 10.0.0.2:9000)")
+    assert len(ports(moved, wanted)) == 4
