@@ -26,7 +26,6 @@ from reconciler.kernel import place
 
 LOG = "rollback.log"
 """In the directory of the journals: what timers say."""
-WHY = "nobody confirmed it in time"
 _SYSTEMD = Path("/run/systemd/system")
 """Is there if systemd is the first process (sd_booted(3))."""
 _READY = 3
@@ -46,6 +45,11 @@ def start(journal: Journal) -> None:
         raise PlatformError(f"{confirm.fifo_of(journal)} cannot be made: {error.strerror}") from error
     if not (_systemd_is_here() and _by_systemd(journal)):
         _by_process(journal)
+
+
+def why(journal: Journal) -> str:
+    """Why a journal whose time is over is rolled back."""
+    return "nobody confirmed it in time" if journal.applied else "the run that made it was cut short"
 
 
 def alive(journal: Journal) -> bool:
@@ -155,8 +159,8 @@ def _roll_back(path: Path, id: str) -> None:
         journal = confirm.load(path)
         if journal is None or journal.id != id or not journal.due(place.boot_id(), place.now()):
             return
-        confirm.roll_back(kernel, journal, WHY)
-        _say(journal, f"rolled back: {WHY}")
+        confirm.roll_back(kernel, journal, why(journal))
+        _say(journal, f"rolled back: {why(journal)}")
 
 
 def _say(journal: Journal, text: str) -> None:

@@ -54,8 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         _complain(error)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("reconcile: interrupted (what had been done stays, and the next run finishes it)", file=sys.stderr)
+    except KeyboardInterrupt as end:
+        after = end.args[0] if end.args else "what had been done stays, and the next run finishes it"
+        # A terminal has just shown ^C.
+        print(f"{chr(10) if sys.stderr.isatty() else ''}reconcile: interrupted ({after})", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.
