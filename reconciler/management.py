@@ -189,6 +189,14 @@ def has_way_to(peer: IPAddress, snapshot: Snapshot) -> bool:
     return _Host(snapshot).hop(peer) is not None
 
 
+def way_of(address: IPAddress, snapshot: Snapshot) -> Way | None:
+    """The way that a person protects by naming `address`: this host's own, or another's; None if it is neither here."""
+    name = f"--protect {address}"
+    if address in own_addresses(snapshot):
+        return Way(name, local=address)
+    return Way(name, peer=address) if has_way_to(address, snapshot) else None
+
+
 def cuts(way: Way, snapshot: Snapshot, plan: Plan) -> tuple[str, ...]:
     """What of `plan`, made for the host in `snapshot`, cuts `way`, in sentences; empty if nothing does.
 

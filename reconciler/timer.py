@@ -99,14 +99,14 @@ def _by_process(journal: Journal) -> None:
             setsigdef=[signal.SIGINT, signal.SIGPIPE, signal.SIGTERM],
         )
     except OSError as error:
-        raise PlatformError(f"no timer can be started: {error.strerror}. Nothing was touched") from error
+        raise PlatformError(f"no timer can be started: {error.strerror}") from error
     finally:
         os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         ready = pipe.read(1)
     os.waitpid(child, 0)  # it has a child of its own, which goes on
     if not ready:
-        raise PlatformError(f"the timer did not start ({log} may say why). Nothing was touched")
+        raise PlatformError(f"the timer did not start ({log} may say why)")
 
 
 def main(arguments: list[str]) -> int:
@@ -131,7 +131,7 @@ def main(arguments: list[str]) -> int:
             return 0
         try:
             _roll_back(path, journal.id)
-        except ReconcileError as error:
+        except (ReconcileError, OSError) as error:
             _say(journal, f"try {attempt + 1}: {error}")
             time.sleep(1)
     return 1
@@ -164,7 +164,8 @@ def _roll_back(path: Path, id: str) -> None:
 
 
 def _say(journal: Journal, text: str) -> None:
-    print(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {journal.owner}: {text}", flush=True)
+    with contextlib.suppress(OSError):  # the log is on a disk that may be full, and the work goes on
+        print(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {journal.owner}: {text}", flush=True)
 
 
 # --- systemd ---------------------------------------------------------------------------------------------------------

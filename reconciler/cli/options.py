@@ -143,7 +143,7 @@ def protect(parser: argparse.ArgumentParser) -> None:
     """Ways that must not be cut."""
     parser.add_argument(
         "--protect",
-        type=_address,
+        type=ip,
         action="append",
         default=[],
         metavar="ADDR",
@@ -152,14 +152,14 @@ def protect(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _address(text: str) -> IPAddress:
+def ip(text: str) -> IPAddress:
     """An IP address, for argparse."""
     from reconciler.kernel.session import address
 
     return address(text)
 
 
-_address.__name__ = "IP address"
+ip.__name__ = "IP address"
 
 
 def output(parser: argparse.ArgumentParser) -> None:

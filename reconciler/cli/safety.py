@@ -113,16 +113,13 @@ def _ways(snapshot: Snapshot, arguments: argparse.Namespace) -> Iterator[Way]:
     if connection is not None:
         name = f"this session (ssh from {connection.client} to {connection.server})"
         yield Way(name, connection.client, connection.server, connection.port)
-    own = management.own_addresses(snapshot)
     for address in arguments.protect:
-        if address in own:
-            yield Way(f"--protect {address}", local=address)
-        elif management.has_way_to(address, snapshot):
-            yield Way(f"--protect {address}", peer=address)
-        else:
+        way = management.way_of(address, snapshot)
+        if way is None:
             raise UsageError(
                 f"--protect {address}: this host has no such address, and no route to it. Nothing was touched"
             )
+        yield way
 
 
 # --- what awaits confirmation ----------------------------------------------------------------------------------------
@@ -195,9 +192,11 @@ def apply(
         confirm.write(journal)
         confirm.sweep()
         timer.start(journal)
-    except BaseException:  # an interrupt, too: nothing was done yet, so there is nothing to undo
+    except BaseException as error:  # an interrupt, too: nothing was done yet, so there is nothing to undo
         with contextlib.suppress(OSError):
             confirm.remove(journal)
+        if isinstance(error, PlatformError):
+            raise PlatformError(f"{error}. Nothing was touched") from error
         raise
     try:
         reconcile.apply(kernel, desired, plan, view.found, policy, progress)
@@ -210,9 +209,14 @@ def apply(
     except BaseException:
         print(f"reconcile: cut short: all of it is rolled back at {_clock(journal.until)}", file=sys.stderr)
         raise
-    journal = replace(journal, applied=True, deadline=place.now() + journal.seconds)
-    confirm.write(journal)
-    return journal
+    applied = replace(journal, applied=True, deadline=place.now() + journal.seconds)
+    try:
+        confirm.write(applied)
+    except PlatformError as error:
+        raise PlatformError(
+            f"{error}. So it cannot be confirmed, and is rolled back at {_clock(journal.until)}"
+        ) from None
+    return applied
 
 
 def await_confirmation(kernel: Kernel, journal: Journal, arguments: argparse.Namespace) -> int:

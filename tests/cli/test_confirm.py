@@ -351,6 +351,48 @@ def test_without_a_place_for_the_journal_nothing_is_touched(host: Host, monkeypa
     assert not timers()
 
 
+def test_on_a_disk_that_is_full_before_nothing_is_touched(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.write(WEB)
+    before = host.state()
+    host.run("mkdir -m 700 /run/full; mount -t tmpfs -o size=4k,mode=700 none /run/full; echo x > /run/full/x")
+    monkeypatch.setenv("RECONCILE_STATE_DIR", "/run/full")
+    answer = host.reconcile("--confirm-timeout", "600")
+    assert (answer.code, "No space left on device" in answer.err) == (1, True)
+    assert "Nothing was touched" in answer.err
+    assert host.run("ls -A /run/full") == "x\n"
+    assert host.state() == before
+
+
+FULL_AFTERWARDS = """
+import os, sys
+from reconciler import timer
+start = timer.start
+def full(journal):
+    start(journal)
+    filler = os.open(timer.confirm.directory() / "filler", os.O_WRONLY | os.O_CREAT)
+    try:
+        while True:
+            os.write(filler, bytes(4096))
+    except OSError:
+        pass
+timer.start = full
+from reconciler.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_on_a_disk_that_is_full_afterwards_all_is_undone(host: Host) -> None:
+    before = host.state()
+    host.run("mkdir -m 700 /run/small; mount -t tmpfs -o size=256k,mode=700 none /run/small")
+    host.write(WEB)
+    command = [sys.executable, "-c", FULL_AFTERWARDS, "--confirm-timeout", "1"]
+    variables = environment({"RECONCILE_STATE_DIR": "/run/small"})
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "No space left on device" in done.stderr) == (1, True)
+    assert "it cannot be confirmed, and is rolled back at" in done.stderr
+    until(lambda: host.state() == before)
+
+
 def test_the_tool_is_killed_while_it_waits(host: Host) -> None:
     before = host.state()
     host.write(WEB)

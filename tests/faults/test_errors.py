@@ -173,6 +173,7 @@ def test_an_undo_that_is_refused_too_lists_what_is_not_as_it_was(host: FaultyHos
     assert "Device or resource busy" in run.err
     assert "Not as it was before:\n" in run.err
     assert "  nftables table inet reconciler is there and was not\n" in run.err
+    assert "run it again" in run.err
     assert stage.run().code == 0
     assert difference(stage.after, host.state()) == []
 
