@@ -138,7 +138,7 @@ def _tun(facts: Facts) -> _Said:
         yield (
             level,
             "/dev/net/tun cannot be opened, so there are no TAP devices",
-            "modprobe tun, and have it in this container",
+            "modprobe tun; in a container, have the device in it; as another user than root, be allowed to write to it",
         )
 
 
@@ -242,7 +242,7 @@ def _reverse_path(facts: Facts) -> _Said:
     if len(routed & set(strict)) > 1:
         names = ", ".join(sorted(name for name in strict if name in routed))
         text = f"rp_filter is strict on {names}: with several default routes, packets whose way back is another one are dropped"
-        yield Level.WARNING, text, "net.ipv4.conf.all.rp_filter=2 (loose)"
+        yield Level.WARNING, text, "sysctl -w net.ipv4.conf.all.rp_filter=2 (loose)"
     else:
         yield (
             Level.OK,

@@ -6,6 +6,7 @@ A way is told by an address of this host, the other side's address, or both. Wha
   bridge's, so the port's own questions for neighbours (ARP, NDP) get no answer: such a session dies within a minute or so, not at once;
 - the other side is reached by the same link and gateway: a new bridge's subnet can swallow it;
 - where that link is a bridge, its uplinks stay; where the next hop is a container, so does that;
+- a bridge that the other side is behind does not become isolated: an open session would live on, but no other one could be opened;
 - the port that the session came by is not published for a container: an established connection would be led there, too, since
   the flows that came by before are forgotten (reconciler.kinds.nftables).
 
@@ -188,6 +189,14 @@ def has_way_to(peer: IPAddress, snapshot: Snapshot) -> bool:
     return _Host(snapshot).hop(peer) is not None
 
 
+def way_of(address: IPAddress, snapshot: Snapshot) -> Way | None:
+    """The way that a person protects by naming `address`: this host's own, or another's; None if it is neither here."""
+    name = f"--protect {address}"
+    if address in own_addresses(snapshot):
+        return Way(name, local=address)
+    return Way(name, peer=address) if has_way_to(address, snapshot) else None
+
+
 def cuts(way: Way, snapshot: Snapshot, plan: Plan) -> tuple[str, ...]:
     """What of `plan`, made for the host in `snapshot`, cuts `way`, in sentences; empty if nothing does.
 
@@ -202,6 +211,7 @@ def cuts(way: Way, snapshot: Snapshot, plan: Plan) -> tuple[str, ...]:
     found += _route_changed(way, now, then, found)
     found += _bridge_left(way, now, plan)
     found += _container_gone(way, now, snapshot, plan)
+    found += _bridge_shut(way, now, plan)
     return (*found, *_port_taken(way, plan))
 
 
@@ -286,6 +296,19 @@ def _container_gone(way: Way, now: _Host, snapshot: Snapshot, plan: Plan) -> Ite
                 keys |= {link_key(HOST, far[1]), Key("port", HOST, far[1])}
             if keys & going:
                 yield f"{next_hop}, which the way leads to, is in {namespace}, and that is removed or loses it"
+
+
+def _bridge_shut(way: Way, now: _Host, plan: Plan) -> Iterator[str]:
+    """Bridges that become isolated: what begins behind one does not reach the host any more."""
+    if way.peer is not None:
+        hop = now.hop(way.peer)
+        bridges = {hop.link} if hop is not None else set()
+    else:
+        bridges = set(_on_the_way(way, now))
+    for step in plan.steps:
+        item = step.after
+        if isinstance(item, Element) and item.set == "isolated" and item.match[0] in bridges:
+            yield f"{item.match[0]} becomes isolated: an open session lives on, but no other one can be opened by it"
 
 
 def _port_taken(way: Way, plan: Plan) -> Iterator[str]:

@@ -239,10 +239,12 @@ def _roll_back(
     try:
         undone = _undo(kernel, before, owner, touched, made)
     except ReconcileError as error:
-        raise RefusedError(f"{why}\nand undoing it failed, so it is half done: {error}") from error
+        raise RefusedError(f"{why}\nand undoing it failed, so it is half done: {error}\n{_FINISH}") from error
     if undone.left:
         refusal = f" ({undone.refusal})" if undone.refusal else ""
-        raise RefusedError(f"{why}\nand undoing it failed, so it is half done{refusal}. {_half_done(undone.left)}")
+        raise RefusedError(
+            f"{why}\nand undoing it failed, so it is half done{refusal}. {_half_done(undone.left)}\n{_FINISH}"
+        )
     said = f"{why}\nWhat had been done was undone: the host is as it was before."
     if undone.anew:
         said += (
@@ -250,6 +252,9 @@ def _roll_back(
             "the kernel's own there, and processes that were inside are still in the old one."
         )
     raise RolledBackError(said)
+
+
+_FINISH = "When the cause is gone, run it again: it goes on from what is there."
 
 
 def _half_done(left: Sequence[Step]) -> str:

@@ -26,7 +26,6 @@ from reconciler.kernel import place
 
 LOG = "rollback.log"
 """In the directory of the journals: what timers say."""
-WHY = "nobody confirmed it in time"
 _SYSTEMD = Path("/run/systemd/system")
 """Is there if systemd is the first process (sd_booted(3))."""
 _READY = 3
@@ -46,6 +45,11 @@ def start(journal: Journal) -> None:
         raise PlatformError(f"{confirm.fifo_of(journal)} cannot be made: {error.strerror}") from error
     if not (_systemd_is_here() and _by_systemd(journal)):
         _by_process(journal)
+
+
+def why(journal: Journal) -> str:
+    """Why a journal whose time is over is rolled back."""
+    return "nobody confirmed it in time" if journal.applied else "the run that made it was cut short"
 
 
 def alive(journal: Journal) -> bool:
@@ -95,14 +99,14 @@ def _by_process(journal: Journal) -> None:
             setsigdef=[signal.SIGINT, signal.SIGPIPE, signal.SIGTERM],
         )
     except OSError as error:
-        raise PlatformError(f"no timer can be started: {error.strerror}. Nothing was touched") from error
+        raise PlatformError(f"no timer can be started: {error.strerror}") from error
     finally:
         os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         ready = pipe.read(1)
     os.waitpid(child, 0)  # it has a child of its own, which goes on
     if not ready:
-        raise PlatformError(f"the timer did not start ({log} may say why). Nothing was touched")
+        raise PlatformError(f"the timer did not start ({log} may say why)")
 
 
 def main(arguments: list[str]) -> int:
@@ -127,7 +131,7 @@ def main(arguments: list[str]) -> int:
             return 0
         try:
             _roll_back(path, journal.id)
-        except ReconcileError as error:
+        except (ReconcileError, OSError) as error:
             _say(journal, f"try {attempt + 1}: {error}")
             time.sleep(1)
     return 1
@@ -155,12 +159,13 @@ def _roll_back(path: Path, id: str) -> None:
         journal = confirm.load(path)
         if journal is None or journal.id != id or not journal.due(place.boot_id(), place.now()):
             return
-        confirm.roll_back(kernel, journal, WHY)
-        _say(journal, f"rolled back: {WHY}")
+        confirm.roll_back(kernel, journal, why(journal))
+        _say(journal, f"rolled back: {why(journal)}")
 
 
 def _say(journal: Journal, text: str) -> None:
-    print(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {journal.owner}: {text}", flush=True)
+    with contextlib.suppress(OSError):  # the log is on a disk that may be full, and the work goes on
+        print(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {journal.owner}: {text}", flush=True)
 
 
 # --- systemd ---------------------------------------------------------------------------------------------------------

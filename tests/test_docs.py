@@ -38,6 +38,20 @@ def test_what_the_page_on_exposure_shows_is_what_the_command_says(
     assert (len(files), len(commands)) == (2, 2)
 
 
+def test_every_test_that_a_page_names_is_there() -> None:
+    texts = [path.read_text() for path in (ROOT / "tests").rglob("*.py")]
+    there = {name for text in texts for name in re.findall(r"^ *def (test_\w+)\(", text, re.MULTILINE)}
+    named = 0
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for name, cut in re.findall(r"`(test_\w+)(…?)`", page.read_text()):
+            named += 1
+            fits = any(one.startswith(name) for one in there) if cut else name in there
+            assert fits, f"{page.name} names {name}"
+        for path in re.findall(r"`(tests/[\w/.]+)`", page.read_text()):
+            assert (ROOT / path).exists(), f"{page.name} names {path}"
+    assert named > 20
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):

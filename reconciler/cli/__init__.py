@@ -24,10 +24,23 @@ def run() -> None:
     It ends without taking the interpreter apart: to free a hundred thousand values one by one, just before the kernel takes all memory
     back at once, is a tenth of a run.
     """
+    _open_closed_streams()
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Has /dev/null stand for standard streams that were closed (`>&-`): else the next socket or file would get their number, and what is
+    meant for standard error would go to standard output, since Python has None for both."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            os.dup2(opened, number)
+            if opened != number:
+                os.close(opened)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,8 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         _complain(error)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("reconcile: interrupted (what had been done stays, and the next run finishes it)", file=sys.stderr)
+    except KeyboardInterrupt as end:
+        after = end.args[0] if end.args else "what had been done stays, and the next run finishes it"
+        # A terminal has just shown ^C.
+        print(f"{chr(10) if sys.stderr.isatty() else ''}reconcile: interrupted ({after})", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.

@@ -9,10 +9,16 @@ if TYPE_CHECKING:
     from reconciler.core.messages import IPAddress
 
 
+MOST = 10**9
+"""What a number may be at most: what comes of larger ones, no clock can be set to."""
+LONGEST = 7 * 24 * 3600
+"""Seconds for which a change may await confirmation."""
+
+
 def non_negative(text: str) -> int:
     """A whole number from 0 on, for argparse."""
     value = int(text)
-    if value < 0:
+    if not 0 <= value <= MOST:
         raise ValueError
     return value
 
@@ -25,7 +31,7 @@ def seconds(text: str) -> float:
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     number, unit = (text[:-1], units[text[-1:]]) if text[-1:] in units else (text, 1)
     value = float(number) * unit
-    if not 0 < value < 1e9:
+    if not 0 < value < MOST:
         raise ValueError
     return value
 
@@ -33,15 +39,15 @@ def seconds(text: str) -> float:
 seconds.__name__ = "span of time"
 
 
-def positive(text: str) -> int:
-    """A whole number from 1 on, for argparse."""
+def patience(text: str) -> int:
+    """For how many seconds a change may await confirmation, for argparse."""
     value = int(text)
-    if value < 1:
+    if not 1 <= value <= LONGEST:
         raise ValueError
     return value
 
 
-positive.__name__ = "number of seconds"
+patience.__name__ = f"number of seconds (1 to {LONGEST}, a week)"
 
 
 def address(text: str) -> tuple[str, int]:
@@ -121,7 +127,7 @@ def safety(parser: argparse.ArgumentParser) -> None:
     """What keeps the host within reach."""
     parser.add_argument(
         "--confirm-timeout",
-        type=positive,
+        type=patience,
         metavar="SECONDS",
         help="apply, then wait for `reconcile confirm`; if it does not come in time, all is undone, whatever becomes of this terminal",
     )
@@ -137,7 +143,7 @@ def protect(parser: argparse.ArgumentParser) -> None:
     """Ways that must not be cut."""
     parser.add_argument(
         "--protect",
-        type=_address,
+        type=ip,
         action="append",
         default=[],
         metavar="ADDR",
@@ -146,14 +152,14 @@ def protect(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _address(text: str) -> IPAddress:
+def ip(text: str) -> IPAddress:
     """An IP address, for argparse."""
     from reconciler.kernel.session import address
 
     return address(text)
 
 
-_address.__name__ = "IP address"
+ip.__name__ = "IP address"
 
 
 def output(parser: argparse.ArgumentParser) -> None:

@@ -79,6 +79,7 @@ def _save(arguments: argparse.Namespace, out: str) -> int:
     exposure = context.exposure(plan, view)
     saved.write(saved.save(plan, view, context.policy(arguments), texts), out)
     show(report_of(plan, view, exposure, rehearsal), arguments)
+    safety.foretell(plan, view, arguments)
     print(f"Saved to {out}: `reconcile apply {out}` does just this, or nothing.", file=sys.stderr)
     return verdict(plan, exposure, arguments, rehearsal)
 

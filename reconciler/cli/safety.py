@@ -62,10 +62,28 @@ def refuse_cutoff(plan: Plan, view: View, arguments: argparse.Namespace) -> None
 
 
 def foretell(plan: Plan, view: View, arguments: argparse.Namespace) -> None:
-    """For dry runs: says on standard error that an apply would be refused."""
+    """For dry runs: says on standard error that an apply would be refused, or would do something else first."""
+    _foretell_pending(plan.owner)
     told = cutoff(plan, view, arguments)
     if told:
         print(f"reconcile: warning: {told}\nTo apply it would be refused without --allow-cutoff.", file=sys.stderr)
+
+
+def _foretell_pending(owner: str) -> None:
+    from reconciler import confirm
+    from reconciler.kernel import place
+
+    try:
+        journal = confirm.find(owner)
+    except PlatformError as error:
+        print(f"reconcile: warning: {error}", file=sys.stderr)
+        return
+    if journal is None:
+        return
+    if journal.due(place.boot_id(), place.now()):
+        print(f"reconcile: warning: {overdue(journal)}: a run does that first, and then plans anew", file=sys.stderr)
+    else:
+        print(f"reconcile: warning: {awaiting(journal)}; until then a run is refused", file=sys.stderr)
 
 
 def cutoff(plan: Plan, view: View, arguments: argparse.Namespace) -> str:
@@ -95,16 +113,13 @@ def _ways(snapshot: Snapshot, arguments: argparse.Namespace) -> Iterator[Way]:
     if connection is not None:
         name = f"this session (ssh from {connection.client} to {connection.server})"
         yield Way(name, connection.client, connection.server, connection.port)
-    own = management.own_addresses(snapshot)
     for address in arguments.protect:
-        if address in own:
-            yield Way(f"--protect {address}", local=address)
-        elif management.has_way_to(address, snapshot):
-            yield Way(f"--protect {address}", peer=address)
-        else:
+        way = management.way_of(address, snapshot)
+        if way is None:
             raise UsageError(
                 f"--protect {address}: this host has no such address, and no route to it. Nothing was touched"
             )
+        yield way
 
 
 # --- what awaits confirmation ----------------------------------------------------------------------------------------
@@ -173,12 +188,15 @@ def apply(
         )
     for label in confirm.beyond_recall(plan):
         print(f"reconcile: warning: {label} goes, and cannot be brought back as it was", file=sys.stderr)
-    confirm.write(journal)
-    confirm.sweep()
     try:
+        confirm.write(journal)
+        confirm.sweep()
         timer.start(journal)
-    except BaseException:
-        confirm.remove(journal)
+    except BaseException as error:  # an interrupt, too: nothing was done yet, so there is nothing to undo
+        with contextlib.suppress(OSError):
+            confirm.remove(journal)
+        if isinstance(error, PlatformError):
+            raise PlatformError(f"{error}. Nothing was touched") from error
         raise
     try:
         reconcile.apply(kernel, desired, plan, view.found, policy, progress)
@@ -186,12 +204,19 @@ def apply(
         confirm.remove(journal)
         timer.stop(journal)
         raise
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"all of it is rolled back at {_clock(journal.until)}") from None
     except BaseException:
         print(f"reconcile: cut short: all of it is rolled back at {_clock(journal.until)}", file=sys.stderr)
         raise
-    journal = replace(journal, applied=True, deadline=place.now() + journal.seconds)
-    confirm.write(journal)
-    return journal
+    applied = replace(journal, applied=True, deadline=place.now() + journal.seconds)
+    try:
+        confirm.write(applied)
+    except PlatformError as error:
+        raise PlatformError(
+            f"{error}. So it cannot be confirmed, and is rolled back at {_clock(journal.until)}"
+        ) from None
+    return applied
 
 
 def await_confirmation(kernel: Kernel, journal: Journal, arguments: argparse.Namespace) -> int:
@@ -204,8 +229,7 @@ def await_confirmation(kernel: Kernel, journal: Journal, arguments: argparse.Nam
         print(what_to_do(journal), file=stream, flush=True)
         _wait(kernel, journal)
     except KeyboardInterrupt:
-        print(f"\nreconcile: what was applied still awaits confirmation until {_clock(journal.until)}", file=sys.stderr)
-        raise
+        raise KeyboardInterrupt(f"what was applied still awaits confirmation until {_clock(journal.until)}") from None
     note = confirm.last_rolled_back(journal.owner)
     if note is not None and note.id == journal.id:
         raise confirm.rolled_back_error(note)
@@ -235,7 +259,7 @@ def _wait(kernel: Kernel, journal: Journal) -> None:
         if place.now() > journal.deadline and not timer.alive(journal):
             with contextlib.suppress(LockedError), Lock(journal.owner):
                 if confirm.find(journal.owner) is not None:
-                    confirm.roll_back(kernel, journal, timer.WHY)
+                    confirm.roll_back(kernel, journal, timer.why(journal))
         time.sleep(_POLL)
 
 
@@ -288,7 +312,8 @@ def awaiting(journal: Journal) -> str:
 
 def overdue(journal: Journal) -> str:
     """What is to be rolled back, and why that was not done."""
-    return f"what {journal.by} applied at {_clock(journal.since)} is to be rolled back ({overdue_why(journal)})"
+    did = "applied" if journal.applied else "began to apply"
+    return f"what {journal.by} {did} at {_clock(journal.since)} is to be rolled back ({overdue_why(journal)})"
 
 
 def overdue_why(journal: Journal) -> str:
@@ -296,7 +321,9 @@ def overdue_why(journal: Journal) -> str:
     from reconciler import timer
     from reconciler.kernel import place
 
-    return timer.WHY if journal.boot == place.boot_id() else "the host has booted since, and nobody had confirmed it"
+    if journal.boot == place.boot_id():
+        return timer.why(journal)
+    return "the host has booted since, and nobody had confirmed it"
 
 
 def what_to_do(journal: Journal) -> str:
@@ -321,7 +348,10 @@ def status(owner: str) -> tuple[str, dict[str, Any] | None]:
     if journal.failure:
         text += f"; rolling back failed: {journal.failure}"
     if not alive:
-        text += "; its timer is gone, so the next run rolls it back, or `reconcile rollback`"
+        text += (
+            "; its timer is gone, so the run that waits for the confirmation rolls it back then, or else the next one; "
+            "`reconcile rollback` does it now"
+        )
     body = {
         "id": journal.id,
         "by": journal.by,

@@ -63,6 +63,15 @@ def add(commands: Any) -> None:
         "--max-deletes", type=options.non_negative, metavar="N", help="refuse a revision that deletes more"
     )
     parser.add_argument("--allow-empty", action="store_true", help="accept a file that names no bridge")
+    parser.add_argument(
+        "--protect",
+        type=options.ip,
+        action="append",
+        default=[],
+        metavar="ADDR",
+        help="refuse a revision that cuts the way to ADDR, or one of this host's own addresses ADDR from the network; may be given "
+        "several times",
+    )
     options.trust(parser)
     parser.add_argument(
         "--full-every",
@@ -108,6 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
         atomic=arguments.atomic,
         max_deletes=arguments.max_deletes,
         allow_empty=arguments.allow_empty,
+        protect=tuple(arguments.protect),
         rates=Rates(full=arguments.full_every),
         listen=arguments.listen,
         names=tuple(arguments.listen_name),

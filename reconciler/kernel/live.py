@@ -7,6 +7,7 @@ nothing more is sent.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -279,10 +280,19 @@ class _Submission:
         """Take links that were not deleted out of the group that was to be."""
         from reconciler.kernel.batch import Batch
 
+        if not spared:
+            return
         *quiet, last = removal.marks(spared, removal.NO_GROUP)
         with Batch(self._socket(namespace), self._namespaces) as batch:
-            batch.fill(quiet, quiet=True)
-            batch.fill([last])
+            for request in quiet:
+                with contextlib.suppress(OSError):  # it is not there any more
+                    batch.add(request, quiet=True)
+            try:
+                # Added, not filled in: as many as were marked in one datagram fit into one, and each is to be freed.
+                batch.add(last)
+            except OSError:
+                self._set_free(namespace, spared[:-1])
+                return
             batch.send()
 
     def _take(self, first: int, answers: Sequence[Answer], error: OSError | None) -> None:

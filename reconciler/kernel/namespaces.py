@@ -125,7 +125,9 @@ class Namespaces:
         except (FileNotFoundError, NotADirectoryError):
             raise
         except PermissionError as error:
-            raise _forbidden(f"look into the namespace {name}", error) from error
+            raise _forbidden(
+                f"look into the namespace {name}", error, "CAP_SYS_PTRACE" if by_process(name) else "CAP_SYS_ADMIN"
+            ) from error
         os.close(opened)
         raise FileNotFoundError(errno.ENOENT, "no network namespace", file)
 
@@ -253,9 +255,10 @@ def _setns(opened: int) -> None:
         raise error
 
 
-def _forbidden(what: str, error: OSError) -> PlatformError:
+def _forbidden(what: str, error: OSError, capability: str = "CAP_SYS_ADMIN") -> PlatformError:
+    """`capability` is what it takes: for the files of another user's process that is CAP_SYS_PTRACE (proc_pid_ns(5))."""
     return PlatformError(
-        f"not allowed to {what} ({error.strerror}): it needs CAP_SYS_ADMIN; run with sudo, or try `reconcile sandbox`"
+        f"not allowed to {what} ({error.strerror}): it needs {capability}; run with sudo, or try `reconcile sandbox`"
     )
 
 

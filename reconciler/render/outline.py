@@ -8,6 +8,7 @@ with the ports that close below it. What is folded away is counted; `Step.reques
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
@@ -128,9 +129,14 @@ def _blocks(folded: Sequence[Change], places: Places) -> Iterator[tuple[Row, ...
 
 
 def _loose_blocks(items: Sequence[Change], places: Places) -> Iterator[tuple[Row, ...]]:
-    """Containers of no known bridge."""
-    for container, parts in _grouped(items, lambda item: item.place.container).items():
-        yield tuple(_container_rows(container, parts, places, 0))
+    """Containers of no known bridge, as a run that was killed leaves them: those with a line each are one block."""
+    groups = _grouped(items, lambda item: item.place.container)
+    blocks = [tuple(_container_rows(container, parts, places, 0)) for container, parts in groups.items()]
+    for short, several in itertools.groupby(blocks, lambda block: len(block) == 1):
+        if short:
+            yield tuple(itertools.chain.from_iterable(several))
+        else:
+            yield from several
 
 
 def _split(items: Iterable[Change], chosen: Callable[[Change], bool]) -> tuple[list[Change], list[Change]]:

@@ -73,10 +73,10 @@ class _View(Comparison):
         bridge = self.all[link_key(HOST, name)]
         own = self.by_place.get(Place(name), [])
         marks = self.marks(bridge)
-        cells = (Span(name, Style.BOLD), Span(self.mode(name), Style.DIM), self._addresses(own, marks))
+        cells = (Span(name, Style.BOLD), Span(self.mode(name), Style.DIM), self._addresses(_on(name, own), marks))
         node = Node(cells, _spans((*marks, *self.mode_marks(name))))
         node.below.extend(self._container(Place(name, container)) for container in self.containers(name))
-        node.below.extend(self._port(item, marks) for item in own if isinstance(item, BridgePort))
+        node.below.extend(self._port(item, own, marks) for item in own if isinstance(item, BridgePort))
         told = (Bridge, BridgePort, Address)
         node.below.extend(self._rest((item for item in own if not isinstance(item, told)), marks))
         return node
@@ -98,10 +98,12 @@ class _View(Comparison):
         node.below.extend(self._rest((item for item in items if not isinstance(item, (*ENDS, Address))), marks))
         return node
 
-    def _port(self, port: BridgePort, told: Marks) -> Node:
-        """A port that is of no container: an uplink, or something foreign."""
+    def _port(self, port: BridgePort, items: Iterable[Resource], told: Marks) -> Node:
+        """A port that is of no container: an uplink, or something foreign. It may have addresses of its own."""
         what = port_kind(port, self.all.get(link_key(HOST, port.link)))
-        return Node((Span(port.link), Span(what, Style.DIM)), _spans(untold(self.marks(port), told)))
+        addresses = self._addresses(_on(port.link, items), told)
+        cells = (Span(port.link), Span(what, Style.DIM), *([addresses] if addresses.text else []))
+        return Node(cells, _spans(untold(self.marks(port), told)))
 
     def _ports(self, items: Iterable[Resource], told: Marks) -> Iterator[Node]:
         """What is published; the IPv4 and the IPv6 side of a port share a line."""
@@ -152,6 +154,11 @@ def addresses_of(items: Iterable[Resource]) -> list[Address]:
     """The addresses among `items`, IPv4 first."""
     addresses = [item for item in items if isinstance(item, Address)]
     return sorted(addresses, key=lambda item: (item.address.version, item.address.ip.packed))
+
+
+def _on(link: str, items: Iterable[Resource]) -> list[Address]:
+    """The addresses among `items` that the host's `link` itself has."""
+    return [item for item in items if isinstance(item, Address) and item.link == link]
 
 
 def _spans(marks: Marks) -> tuple[Span, ...]:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from reconciler import confirm, host_rules, keep_going, reconcile
+from reconciler import confirm, host_rules, keep_going, management, reconcile
 from reconciler.core import guards
-from reconciler.core.messages import Scope, Snapshot
+from reconciler.core.messages import IPAddress, Scope, Snapshot
 from reconciler.core.plan import Plan, Step
 from reconciler.core.planner import Policy
 from reconciler.core.resource import Key, State
@@ -79,6 +79,8 @@ class Options:
     """A new revision is done whole or not at all; otherwise what can be done of it is."""
     max_deletes: int | None = None
     allow_empty: bool = False
+    protect: tuple[IPAddress, ...] = ()
+    """Of ways that no revision may cut."""
     rates: Rates = Rates()
     listen: tuple[str, int] | None = None
     """Where the page and the metrics are served."""
@@ -398,8 +400,10 @@ class Agent:
         It is followed by one in any case, at leisure: by then, what was read in part is read as a whole.
         """
         mirror, last = self._known.mirror, self._known.wish
-        # What is to be done whole or not at all, what was refused before, and what is held back are matters of the whole.
-        if mirror is None or last is None or self._options.atomic or self._pace.holds or not self._options.heal:
+        if mirror is None or last is None or not self._options.heal:
+            return False
+        # What is to be done whole or not at all, ways to protect, what was refused before, and what is held back are matters of the whole.
+        if self._options.atomic or self._options.protect or self._pace.holds:
             return False
         if self._known.condition.suspended or self._awaits_confirmation() or confirm.last_rolled_back(self._owner):
             return False
@@ -523,11 +527,20 @@ class Agent:
             if undone is not None and undone.revision == confirm.revision(desired):
                 raise GuardError(f"just this was applied before, and rolled back ({undone.why})")
             guards.refuse_many_deletes(plan, self._options.max_deletes)
+            self._refuse_cutoff(plan, view.snapshot)
             if self._options.atomic:
                 reconcile.apply(kernel, desired, plan, view.found, self._options.policy)
         except ReconcileError as error:
             return error
         return None
+
+    def _refuse_cutoff(self, plan: Plan, snapshot: Snapshot) -> None:
+        """Raises GuardError if `plan` cuts a way that is to be protected. One that is not there now is cut by nothing."""
+        for address in self._options.protect:
+            way = management.way_of(address, snapshot)
+            cuts = management.cuts(way, snapshot, plan) if way is not None else ()
+            if way is not None and cuts:
+                raise GuardError(f"it cuts {way.name}: {'; '.join(cuts)}")
 
     def _turn_down(self, wish: Wish, error: ReconcileError) -> None:
         """The revision is left alone from now on, and the host kept at the last good one."""

@@ -150,6 +150,33 @@ def test_where_nothing_awaits_that_is_said(host: Host, command: str) -> None:
     assert not STATE.exists()
 
 
+def test_a_dry_run_says_what_a_run_would_do_first(host: Host) -> None:
+    host.write(WEB)
+    run = Run(host)
+    meanwhile = host.reconcile("--dry-run")
+    assert (meanwhile.code, "awaits confirmation" in meanwhile.err) == (0, True)
+    assert "until then a run is refused" in meanwhile.err
+    run.kill()
+    kill_timer()
+    expire()
+    overdue = host.reconcile("plan", "--out", str(host.folder / "saved"))
+    assert (overdue.code, "is to be rolled back" in overdue.err) == (0, True)
+    assert "a run does that first" in overdue.err
+    assert host.reconcile("rollback").code == 0
+    assert "rolled back" not in host.reconcile("--dry-run").err
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "604801", "9" * 30, "9" * 5000, "soon", "1.5"])
+def test_a_time_that_is_none_is_refused_before_anything(host: Host, seconds: str) -> None:
+    host.write(WEB)
+    before = host.state()
+    answer = host.reconcile("--confirm-timeout", seconds)
+    assert (answer.code, "1 to 604800, a week" in answer.err) == (64, True)
+    assert host.reconcile("--lock-timeout", "9" * 400).code == 64
+    assert host.state() == before
+    assert not STATE.exists()
+
+
 def test_a_confirmation_that_comes_too_late_is_none(host: Host) -> None:
     host.write(WEB)
     before = host.state()
@@ -324,6 +351,48 @@ def test_without_a_place_for_the_journal_nothing_is_touched(host: Host, monkeypa
     assert not timers()
 
 
+def test_on_a_disk_that_is_full_before_nothing_is_touched(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.write(WEB)
+    before = host.state()
+    host.run("mkdir -m 700 /run/full; mount -t tmpfs -o size=4k,mode=700 none /run/full; echo x > /run/full/x")
+    monkeypatch.setenv("RECONCILE_STATE_DIR", "/run/full")
+    answer = host.reconcile("--confirm-timeout", "600")
+    assert (answer.code, "No space left on device" in answer.err) == (1, True)
+    assert "Nothing was touched" in answer.err
+    assert host.run("ls -A /run/full") == "x\n"
+    assert host.state() == before
+
+
+FULL_AFTERWARDS = """
+import os, sys
+from reconciler import timer
+start = timer.start
+def full(journal):
+    start(journal)
+    filler = os.open(timer.confirm.directory() / "filler", os.O_WRONLY | os.O_CREAT)
+    try:
+        while True:
+            os.write(filler, bytes(4096))
+    except OSError:
+        pass
+timer.start = full
+from reconciler.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_on_a_disk_that_is_full_afterwards_all_is_undone(host: Host) -> None:
+    before = host.state()
+    host.run("mkdir -m 700 /run/small; mount -t tmpfs -o size=256k,mode=700 none /run/small")
+    host.write(WEB)
+    command = [sys.executable, "-c", FULL_AFTERWARDS, "--confirm-timeout", "1"]
+    variables = environment({"RECONCILE_STATE_DIR": "/run/small"})
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "No space left on device" in done.stderr) == (1, True)
+    assert "it cannot be confirmed, and is rolled back at" in done.stderr
+    until(lambda: host.state() == before)
+
+
 def test_the_tool_is_killed_while_it_waits(host: Host) -> None:
     before = host.state()
     host.write(WEB)
@@ -402,9 +471,49 @@ def test_an_interrupt_leaves_the_timer_in_charge(host: Host) -> None:
     run.process.send_signal(signal.SIGINT)
     _, err = run.rest()
     assert run.process.returncode == 130
-    assert "still awaits confirmation" in err
+    assert "still awaits confirmation until" in err
+    assert "the next run finishes it" not in err
     assert timer.alive(pending())
     assert host.reconcile("confirm").code == 0
+
+
+INTERRUPTED = """
+import os, signal, sys
+from reconciler import confirm, timer
+from reconciler.kernel.live import LiveKernel
+def interrupted(before):
+    def then(*arguments, **options):
+        result = before(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGINT)
+        return result
+    return then
+place, name = sys.argv[1].split(".")
+place = {"confirm": confirm, "timer": timer, "LiveKernel": LiveKernel}[place]
+setattr(place, name, interrupted(getattr(place, name)))
+from reconciler.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("step", ["confirm.write", "confirm.sweep", "timer.start", "LiveKernel.submit"])
+def test_an_interrupt_at_any_time_leaves_no_change_without_a_timer(host: Host, step: str) -> None:
+    host.write(WEB)
+    before = host.state()
+    command = [sys.executable, "-c", INTERRUPTED, step, "--confirm-timeout", "600"]
+    done = subprocess.run(command, env=environment({}), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130, done.stderr
+    if step != "LiveKernel.submit":
+        assert "it is rolled back" not in done.stderr
+        assert settled()
+    else:
+        assert "all of it is rolled back at" in done.stderr
+        assert host.state() != before
+        expire()
+        poke(pending())
+        until(settled)
+        assert "cut short" in host.reconcile("confirm").err
+    until(lambda: not timers())
+    assert host.state() == before
 
 
 def test_the_timer_is_killed_and_the_run_that_waits_does_its_work(host: Host) -> None:

@@ -15,6 +15,7 @@ from reconciler.kernel import privilege
 from tests.cli.host import WEB, WITHOUT_WEB, Host, until
 from tests.support import capabilities
 
+CAP_SYS_PTRACE = 19
 BOTH = (privilege.CAP_NET_ADMIN, privilege.CAP_SYS_ADMIN)
 
 
@@ -85,7 +86,7 @@ def test_a_user_with_just_two_capabilities_can_do_the_work(root: Host) -> None:
 
 
 @pytest.mark.parametrize("had", [(), (privilege.CAP_NET_ADMIN,), (privilege.CAP_SYS_ADMIN,)])
-def test_with_less_it_says_what_is_missing(root: Host, had: tuple[int, ...]) -> None:
+def test_with_less_it_says_what_is_missing(root: Host, had: tuple[int, ...], capfd: pytest.CaptureFixture[str]) -> None:
     root.write(WEB)
 
     def work() -> int:
@@ -96,7 +97,30 @@ def test_with_less_it_says_what_is_missing(root: Host, had: tuple[int, ...]) -> 
     assert root.reconcile("validate").code == 0
     let_in(root.folder)
     assert in_a_child(work) == 1
+    lacking = " and ".join(privilege.NAMES[one] for one in BOTH if one not in had)
+    assert f"which takes root, or {lacking}: run it with sudo" in capfd.readouterr().err
     assert root.state() == before
+
+
+def test_containers_that_are_processes_of_others_take_a_third(root: Host, capfd: pytest.CaptureFixture[str]) -> None:
+    process = root.inhabited_namespace()
+    attach = f"attach: {{pid: {process.pid}}}"
+    root.write(f"version: 1\nbridges:\n  br: {{mode: isolated, containers: {{c: {{{attach}}}}}}}\n")
+    assert root.reconcile().code == 0
+    assert root.reconcile("down").code == 0
+    shutil.rmtree("/run/reconciler")
+    for path in ("/run/netns", "/run/reconciler", str(root.folder)):
+        os.makedirs(path, exist_ok=True)
+        os.chown(path, capabilities.NOBODY, capabilities.NOBODY)
+    let_in(root.folder)
+
+    def work(*had: int) -> int:
+        capabilities.become(capabilities.NOBODY, had)
+        return main([])
+
+    assert in_a_child(lambda: work(*BOTH)) == 1
+    assert "it needs CAP_SYS_PTRACE" in capfd.readouterr().err
+    assert in_a_child(lambda: work(*BOTH, CAP_SYS_PTRACE)) == 0
 
 
 def test_a_lock_of_another_user_is_an_error_that_says_so(root: Host, capfd: pytest.CaptureFixture[str]) -> None:

@@ -46,3 +46,19 @@ def test_no_engines_library_is_loaded_for_a_file_without_its_containers(host: Ho
     host.write(WEB)
     for command in ([], ["status"], ["show"], ["down"]):
         assert imported(host, *command).isdisjoint({"docker", "requests", "urllib3", "http"}), command
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_are_no_matter(host: Host, closed: str) -> None:
+    """As under some cron or init: else the first socket would be standard output, and Python has None for it."""
+    host.write(WEB)
+    answer = host.child(before=("sh", "-c", f'"$@" {closed}', "sh"))
+    assert (answer.code, answer.err) == (0, "")
+    assert ("Done and verified" in answer.out) == (">&-" not in closed.replace("2>&-", ""))
+    assert host.reconcile("--dry-run", "--detailed-exitcode").code == 0
+
+
+def test_what_is_for_a_closed_standard_error_does_not_go_to_standard_output(host: Host) -> None:
+    answer = host.child("-f", "missing.yaml", "--format", "json", before=("sh", "-c", '"$@" 2>&-', "sh"))
+    assert answer.code == 3
+    assert "reconcile:" not in answer.out

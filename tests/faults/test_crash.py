@@ -6,9 +6,16 @@ two requests. (The messages that mark a link travel with the one that makes it: 
 
 from __future__ import annotations
 
+import os
+
+from tests.faults.outcome import OPENING
 from tests.faults.scene import Scene, difference
 from tests.faults.seam import Fault
 from tests.faults.spread import spread
+
+EVERY = 1 if os.environ.get("FAULTS") == "all" else 5
+"""Every so many boundaries a run that is to be confirmed is killed at."""
+CONFIRMED = ("--confirm-timeout", "600")
 
 
 def test_the_run_after_a_crash_anywhere_finishes_and_leaves_nothing(stages: list[Scene], counted: list[str]) -> None:
@@ -30,4 +37,29 @@ def after_a_crash(stage: Scene, case: tuple[int, str]) -> list[str]:
     wrong = difference(stage.after, stage.host.state())
     if finished.code or not stage.rests():
         wrong.append(f"the next run came to {finished.code}: {finished.err}")
+    return [f"killed at {case}: {line}" for line in wrong]
+
+
+def test_a_crash_anywhere_of_a_run_that_is_to_be_confirmed_is_rolled_back_to_what_was_there(
+    stages: list[Scene], counted: list[str]
+) -> None:
+    # Before these there is no journal, and nothing but the file of the lock.
+    boundaries = list(enumerate(stages[0].whole(datagram=1).written, 1))[len(OPENING) :: EVERY]
+    assert spread(stages, after_a_rollback, boundaries) == [[]] * len(boundaries)
+    counted.append(f"killed at {len(boundaries)} boundaries, and rolled back")
+
+
+def after_a_rollback(stage: Scene, case: tuple[int, str]) -> list[str]:
+    """What is wrong when a run that is to be confirmed is killed before the step `case` and rolled back."""
+    number, step = case
+    stage.set_up()
+    stage.untouched = False
+    killed = stage.host.reconcile(*stage.command, *CONFIRMED, fault=Fault("kill", number), datagram=1)
+    if (killed.code, killed.hit) != (-9, (step,)):
+        return [f"the run did not die at {case}: {killed}"]
+    refused = stage.host.reconcile(*stage.command)
+    undone = stage.host.reconcile("rollback")
+    wrong = difference(stage.before, [line for line in stage.host.state() if not line.startswith("file /run/state")])
+    if (refused.code, undone.code) != (4, 0):
+        wrong.append(f"the next run came to {refused.code}, the rollback to {undone.code}: {refused.err}{undone.err}")
     return [f"killed at {case}: {line}" for line in wrong]

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from tests.faults.host import FaultyHost, Run
 from tests.faults.outcome import AS_BEFORE, HALF_DONE, OPENING, after_a_fault
-from tests.faults.plans import ONE, WAYS
+from tests.faults.plans import ONE, WAYS, Way
 from tests.faults.scene import Scene, difference, scene
 from tests.faults.seam import FOREVER, Fault
 from tests.faults.spread import spread
@@ -137,6 +137,16 @@ def test_a_transaction_that_another_one_came_before_is_made_again(host: FaultyHo
         assert done_after(stage, Fault("error", number, errno.ERESTART)) == []
 
 
+def test_links_that_were_to_be_deleted_at_once_and_were_not_are_in_no_group(host: FaultyHost) -> None:
+    """More of them than requests go into a datagram: a link left in the group would go with the next one of that number."""
+    containers = ", ".join(f"c{number}: {{}}" for number in range(40))
+    text = f"version: 1\nbridges: {{br: {{mode: isolated, containers: {{{containers}}}}}}}\n"
+    stage = scene(host, Way(text, ""))
+    (deletion, *_) = positions(stage.whole().steps, "request RTM_DELLINK")
+    assert after_a_fault(stage, Fault("error", deletion, errno.EBUSY)) == []
+    assert stage.untouched
+
+
 def test_who_cannot_leave_a_container_does_nothing_more(host: FaultyHost) -> None:
     """What comes next would be done to the container, an undo too."""
     stage = scene(host, WAYS["create all"])
@@ -173,6 +183,7 @@ def test_an_undo_that_is_refused_too_lists_what_is_not_as_it_was(host: FaultyHos
     assert "Device or resource busy" in run.err
     assert "Not as it was before:\n" in run.err
     assert "  nftables table inet reconciler is there and was not\n" in run.err
+    assert "run it again" in run.err
     assert stage.run().code == 0
     assert difference(stage.after, host.state()) == []
 

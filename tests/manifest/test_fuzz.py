@@ -1,6 +1,6 @@
 """Files that nobody would write: read or refused, in less than a second each, and never a word of them for nftables to take as its own.
 
-FUZZ=100000 tries so many (a quarter of an hour), FUZZ_SEED others than the same ones.
+FUZZ=100000 tries so many (some minutes), FUZZ_SEED others than the same ones.
 """
 
 from __future__ import annotations

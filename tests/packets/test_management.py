@@ -128,6 +128,23 @@ def test_what_is_said_to_cut_a_session_does(site: Site, case: Case) -> None:
             assert session.ask(PATIENCE) == session.first
 
 
+def test_a_bridge_that_becomes_isolated_lets_no_other_session_in(site: Site) -> None:
+    site.apply(WEB)
+    isolated = WEB.replace("    addresses: [10.88.0.1/24]", "    mode: isolated\n    addresses: [10.88.0.1/24]")
+    site.world.host.serve("tcp", "10.88.0.1", SSH)
+    with site.container("web").flow("tcp", "10.88.0.1", SSH) as session:
+        way = Way("the session", ip_address(session.first.client), ip_address("10.88.0.1"), SSH)
+        for same in (way, replace(way, local=None), replace(way, peer=None)):
+            (cut,) = seen(site, isolated, same)[1]
+            assert "br-web becomes isolated" in cut
+        assert seen(site, isolated, replace(way, peer=ip_address("10.99.0.2")))[1] == ()
+        site.apply(isolated)
+        assert session.ask(PATIENCE) == session.first
+        with site.container("web").flow("tcp", "10.88.0.1", SSH) as another:
+            assert another.first.outcome is Outcome.TIMEOUT
+    assert seen(site, isolated, way)[1] == ()
+
+
 def test_a_second_look_finds_nothing_to_cut(site: Site) -> None:
     """What is there was accepted before; only a change is judged."""
     site.apply(OFFICE)

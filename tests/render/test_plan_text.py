@@ -13,6 +13,7 @@ from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.bridge_port import BridgePort
 from reconciler.kinds.links import link_key
+from reconciler.kinds.netns import Netns
 from reconciler.kinds.nftables import Chain, Element, Set
 from reconciler.kinds.peer import Peer
 from reconciler.kinds.veth import Veth
@@ -31,6 +32,18 @@ def text(desired: State, found: State, *, verbose: bool = False, timing: str | N
 def expected(lines: str) -> str:
     """`lines` as they stand in a test: indented, with a backslash less."""
     return dedent(lines).lstrip("\n")
+
+
+def test_what_a_killed_run_left_on_no_bridge_stands_together() -> None:
+    left = State.of([Netns(owner=OWNER, name=name, loopback=True) for name in ("one", "two")])
+    assert text(State(), left) == expected(
+        """
+        - container one  (namespace)  not in the file
+        - container two  (namespace)  not in the file
+
+        Plan (basis: live): 0 to create, 0 to update, 2 to delete.
+        """
+    )
 
 
 def element(state: State, set: str) -> Element:

@@ -56,6 +56,13 @@ def test_the_tree_of_a_host_alone() -> None:
     )
 
 
+def test_the_address_of_a_port_is_the_ports() -> None:
+    """As of an uplink that had one before it became a port, where it does not work any more."""
+    left = Address(namespace=HOST, link="eth1", address=ip_interface("192.0.2.7/24"))
+    found = tree(hosts.found(hosts.example(), left), None, OWNER, color=False)
+    assert "br0  bridged\n├─ eth1   uplink  192.0.2.7/24 (foreign)\n└─ vnet0  tap\n" in found
+
+
 def test_the_tree_marks_what_is_not_as_the_file_says() -> None:
     wanted = hosts.example()
     assert tree(drifted(wanted), wanted, OWNER, color=False) == expected(

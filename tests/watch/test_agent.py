@@ -292,6 +292,25 @@ def test_a_revision_that_deletes_too_much_is_refused_and_not_tried_again(host: H
     assert agent.stop() == 0
 
 
+def test_a_revision_that_cuts_a_protected_way_is_refused(host: Host) -> None:
+    host.run(
+        "ip link add eth0 type veth peer cable; ip link set cable up; ip link set eth0 up; ip address add 192.0.2.1/24 dev eth0"
+    )
+    file = host.write(WEB)
+    agent = Agent(host, "--protect", "192.0.2.7", "--protect", "198.51.100.1")  # to the latter there is no way
+    agent.hears("applied")
+    replace(file, WEB + "  br0: {mode: bridged, uplinks: [eth0]}\n")
+    agent.hears("refused", "it cuts --protect 192.0.2.7: eth0 becomes a port of br0")
+    assert "br0" not in host.links()
+    host.run("ip netns del web")
+    agent.hears("healed")
+    since = agent.mark
+    replace(file, WEB + "  br0: {mode: isolated}\n")
+    agent.hears("applied", since=since)
+    assert "br0" in host.links()
+    assert agent.stop() == 0
+
+
 def test_an_empty_file_is_refused(agent: Agent, host: Host) -> None:
     replace(host.folder / "reconcile.yaml", "version: 1\n")
     agent.hears("invalid")
