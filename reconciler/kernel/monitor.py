@@ -61,7 +61,8 @@ class Monitor:
             self._nftables = _listen(wire.NETLINK_NETFILTER, (_NFNLGRP_NFTABLES,))
             self._route.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
         except PermissionError as error:
-            raise PlatformError(f"may not listen to the kernel's notifications ({error.strerror})") from error
+            why = f"{error.strerror}: it needs CAP_NET_ADMIN and CAP_NET_BROADCAST"
+            raise PlatformError(f"may not listen to the kernel's notifications ({why})") from error
 
     def close(self) -> None:
         """Stop listening."""

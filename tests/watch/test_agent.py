@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -27,9 +28,11 @@ FORBIDDEN = WEB.replace("[10.88.0.11]", "[10.88.0.11]\n        sysctls: {net.ipv
 class Agent:
     """`reconcile watch`, and what it says of itself, line by line (JSON)."""
 
-    def __init__(self, host: Host, *arguments: str, env: dict[str, str] | None = None) -> None:
+    def __init__(self, host: Host, *arguments: str, before: tuple[str, ...] = ()) -> None:
+        """`before` is a command that starts it."""
         self.host = host
-        self.process = host.tool("watch", "--log-format", "json", "--log-level", "debug", *arguments)
+        log = ("--log-format", "json", "--log-level", "debug")
+        self.process = host.start(*before, sys.executable, "-m", "reconciler", "watch", *log, *arguments)
         self.said: list[dict[str, Any]] = []
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
