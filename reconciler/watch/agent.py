@@ -303,7 +303,11 @@ class Agent:
             self._log("debug", "engine", f"{event.runtime} came or went: looking at everything")
             self._pace.hint_everything(now)
         else:
-            self._pace.hint(now, self._concerning([places.netns(event.namespace)]))
+            place, mirror = places.netns(event.namespace), self._known.mirror
+            self._pace.hint(now, self._concerning([place]))
+            if mirror is not None:
+                # However often it restarts: what is made for it anew nobody fights over.
+                self._pace.excuse(mirror.at(mirror.around([place])))
 
     def _heard_bell(self) -> None:
         self._bell.silence()
