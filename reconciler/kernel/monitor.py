@@ -56,6 +56,7 @@ class Monitor:
         self._names: Mapping[int, str] = {}
         self._links: dict[int, RawLink] = {}
         self._aliases: dict[str, str] = {}
+        self._changed: set[Place] = set()
         try:
             self._route = _listen(wire.NETLINK_ROUTE, _GROUPS)
             self._nftables = _listen(wire.NETLINK_NETFILTER, (_NFNLGRP_NFTABLES,))
@@ -75,7 +76,11 @@ class Monitor:
 
     def know(self, links: Iterable[RawLink]) -> None:
         """The host's links, and no names of namespaces."""
-        self._links = {link.index: link for link in links}
+        known, self._links = self._links, {link.index: link for link in links}
+        if known:
+            # What changed since the notifications were last read: when they are, they will seem to tell nothing new.
+            changed = (link for index, link in self._links.items() if known.get(index) != link)
+            self._changed |= {places.link(link.name) for link in changed}
         self._aliases = {link.name: link.alias for link in self._links.values() if link.alias}
         self._names = {}
 
@@ -89,7 +94,7 @@ class Monitor:
 
     def read(self) -> frozenset[Place]:
         """Where something happened since it was read last. Never waits."""
-        found: set[Place] = set()
+        found, self._changed = self._changed, set()
         for receive in (self._read_route, self._read_nftables):
             try:
                 for some in receive():

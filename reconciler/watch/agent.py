@@ -204,6 +204,7 @@ class Agent:
         stack.callback(self._signals.close)
         self._monitor = self._kernel.monitor(tables(self._owner))
         stack.callback(self._monitor.close)
+        self._kernel.acquaint(self._monitor, frozenset())
         self._door = control.Door(self._owner)
         stack.callback(self._door.close)
         self._directories = Directories(self._something_at)
@@ -274,9 +275,12 @@ class Agent:
     def _heard_kernel(self) -> None:
         heard = self._monitor.read()
         if EVERYTHING in heard:
-            self._log("warning", "overrun", "some of the kernel's notifications were lost: looking at everything")
+            self._overrun()
             self._pace.hint_everything(self._clock())
         self._pace.hint(self._clock(), self._concerning(heard))
+
+    def _overrun(self) -> None:
+        self._log("warning", "overrun", "some of the kernel's notifications were lost: looking at everything")
 
     def _concerning(self, heard: Iterable[Place]) -> set[Place]:
         """Those places that are any matter of ours. Before the first look all of them are, and seen by it."""
@@ -554,7 +558,7 @@ class Agent:
 
     def _mend_at(self, mirror: Mirror, around: frozenset[Place]) -> bool:
         """Returns False if that takes a full look."""
-        began = self._clock()
+        began, before = self._clock(), mirror.keys(around)
         self._look_at(mirror, around)
         plan = mirror.plan(around)
         self._note_pending(mirror, around, plan)
@@ -565,7 +569,8 @@ class Agent:
             self._pace.release(cleared)
             return False
         if self._awaits_confirmation() or self._known.condition.suspended or not self._options.heal:
-            drift = {key: text for key, text in self._known.drift.items() if key not in mirror.keys(around)}
+            seen = before | mirror.keys(around)
+            drift = {key: text for key, text in self._known.drift.items() if key not in seen}
             self._drifted(drift | described(plan))
             return True
         todo = keep_going.without(plan, self._pace.held(self._clock()))
@@ -585,6 +590,7 @@ class Agent:
         self._look_at(mirror, again)
         self._healed(done, (self._clock() - began) * 1e3)
         if EVERYTHING in heard:
+            self._overrun()
             return False
         return not keep_going.without(mirror.plan(again), self._pace.held(self._clock())).steps
 
@@ -690,7 +696,7 @@ class Agent:
         for kind, (holds, _) in conditions(self._known.condition).items():
             if self._flips.get(kind, (None, 0.0))[0] is not holds:
                 self._flips[kind] = (holds, now)
-        if self._health[0] is Health.SYNCED:
+        if self._flips[Shown.SYNCED][0]:
             self._tally = self._tally.in_sync(now)
         last = self._changes[-1] if self._changes else None
         shown = (self._known.condition, self._known.mirror, last, self._last_look)

@@ -564,6 +564,19 @@ def test_suspended_it_changes_nothing_and_resumed_it_heals(agent: Agent, host: H
     agent.hears("status", "Synced", times=2)
 
 
+def test_what_differs_is_told_as_it_comes_and_goes(agent: Agent, host: Host) -> None:
+    host.reconcile("suspend")
+    agent.hears("status", "Suspended")
+    host.run("ip netns del web; ip link set br-web down")
+    until(lambda: {"create network namespace web", "update bridge br-web"} <= set(agent.status()["drift"]))
+    host.run("ip link set br-web up")
+    until(lambda: "update bridge br-web" not in agent.status()["drift"])
+    # A name goes in two steps: what was seen between them is over.
+    until(lambda: not any("leftover" in text for text in agent.status()["drift"]))
+    assert host.reconcile().code == 0
+    until(lambda: agent.status()["drift"] == [])
+
+
 def test_a_suspension_ends_by_itself(agent: Agent, host: Host) -> None:
     host.reconcile("suspend", "--until", "2s")
     agent.hears("status", "Suspended")
@@ -700,6 +713,7 @@ def test_metrics_count_what_it_does(host: Host) -> None:
     until(lambda: "reconcile_heal_duration_seconds_count 1.0" in get(f"{url}metrics"))
     text = get(f"{url}metrics")
     assert 'reconcile_condition{condition="Synced"} 1.0' in text
+    assert float(text.partition("\nreconcile_last_success_timestamp_seconds ")[2].split()[0]) > 1e9
     written = re.search(r"^reconcile_requests_total (.*)$", text, re.MULTILINE)
     assert written is not None
     assert float(written[1]) > 10
