@@ -61,12 +61,13 @@ def _edges(number: int, bridge: BridgePicture) -> Iterator[str]:
     for uplink in bridge.uplinks:
         yield f"  outside -> b{number} [dir=none, label={_quoted([_said(uplink)])}];"
     for way in bridge.leaves:
-        yield f"  b{number} -> outside [style=dashed, constraint=false, label={_quoted([_said(way)])}];"
+        # Turned round, so that what is outside stands to the left of the bridge.
+        yield f"  outside -> b{number} [dir=back, style=dashed, label={_quoted([_said(way)])}];"
     for place, member in enumerate(bridge.members):
         yield f"  b{number} -> b{number}c{place} [dir=none, label={_quoted([member.link])}];"
         for port in member.ports:
             told = _said(Label(f"{port.outside} → {port.inside}", port.marks))
-            yield f'  outside -> b{number}c{place} [color="#2f6fbf", constraint=false, label={_quoted([told])}];'
+            yield f'  outside -> b{number}c{place} [color="#2f6fbf", label={_quoted([told])}];'
 
 
 def _style(marks: Marks) -> str:
