@@ -118,7 +118,7 @@ def apply(
         touched |= {key for step in todo.steps for key in (step.key, *step.subject.inside())}
         tried.append((todo.steps, outcome))
         why = explain(outcome.failures[0], todo.steps) if outcome.failures else ""
-        if why and not _may_pass(outcome.failures[0], todo.steps, desired):
+        if why and not may_pass(outcome.failures[0], todo.steps, desired):
             roll_back(why)
         owed += flushes_left(todo.steps, outcome)
         todo = _plan_again(kernel, desired, first.owner, policy)
@@ -170,7 +170,7 @@ _PASSING = frozenset({errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ERESTART})
 """Interrupted, an answer lost, another's transaction in between: whether it was done is to be looked at, and the next try may well do."""
 
 
-def _may_pass(failure: Failure, steps: Sequence[Step], desired: State) -> bool:
+def may_pass(failure: Failure, steps: Sequence[Step], desired: State) -> bool:
     """Whether what is left to do is not a matter of undoing but of looking again.
 
     The refusal is one that passes; or others were quicker: what was to be deleted has gone by itself, as the pair of a container

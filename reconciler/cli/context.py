@@ -210,12 +210,17 @@ def owner(arguments: argparse.Namespace) -> str:
 
 
 def agents_owner(arguments: argparse.Namespace) -> str:
-    """The same for a word to the agent, which has to reach it also when the file is invalid."""
+    """The same for a word to the agent, which has to reach it also where the file is invalid, or in a repository."""
     from reconciler.errors import ManifestError
+    from reconciler.kinds.marks import DEFAULT_OWNER
     from reconciler.watch import control
 
+    if getattr(arguments, "name", None):
+        return str(arguments.name)
     try:
-        return owner(arguments)
+        return document(arguments).name
+    except UsageError:
+        return control.only_owner() or DEFAULT_OWNER
     except ManifestError:
         running = control.only_owner()
         if running is None:

@@ -27,10 +27,17 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints the status."""
     from reconciler import reconcile
+    from reconciler.errors import ManifestError, UsageError
     from reconciler.render import status
     from reconciler.watch import control
 
-    document = context.document(arguments)
+    try:
+        document = context.document(arguments)
+    except (ManifestError, UsageError) as error:
+        code = _agents_word(arguments)
+        if code is None or isinstance(error, ManifestError):
+            raise
+        return code
     desired = context.desired(document)
     with context.kernel(read_only=True) as kernel:
         plan, view = reconcile.plan(kernel, desired, document.name)
@@ -47,3 +54,35 @@ def run(arguments: argparse.Namespace) -> int:
         if told:
             safety.say(f"{told}.")
     return 2 if arguments.detailed_exitcode and not plan.empty else 0
+
+
+def _agents_word(arguments: argparse.Namespace) -> int | None:
+    """Prints how the agent says that it goes, where no file can be read here: it may follow a repository, or keep up the last good file.
+
+    Returns the exit code; None if no agent runs.
+    """
+    from reconciler.render import status
+    from reconciler.render.json import FORMAT_VERSION
+    from reconciler.watch import control
+
+    owner = control.only_owner()
+    agent = None if owner is None else control.ask(owner)
+    if owner is None or agent is None:
+        return None
+    told, waiting = safety.status(owner)
+    synced = any(item["condition"] == "Synced" and item["holds"] for item in agent["conditions"])
+    if arguments.format == "json":
+        body = {
+            "format_version": FORMAT_VERSION,
+            "owner": owner,
+            "in_sync": synced,
+            "agent": agent,
+            "awaits_confirmation": waiting,
+        }
+        json.dump(body, sys.stdout, indent=2)
+        print()
+    else:
+        sys.stdout.write(status.agent_text(agent, color=context.colored()))
+        if told:
+            safety.say(f"{told}.")
+    return 2 if arguments.detailed_exitcode and not synced else 0

@@ -24,6 +24,7 @@ from reconciler.kernel.meter import Meter
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink import Socket
 from reconciler.kinds import places
+from reconciler.kinds.marks import owner_of
 from reconciler.kinds.places import Place
 
 _SOL_NETLINK = 270
@@ -54,12 +55,15 @@ class Monitor:
         self._tables = tables
         self._names: Mapping[int, str] = {}
         self._links: dict[int, RawLink] = {}
+        self._aliases: dict[str, str] = {}
+        self._changed: set[Place] = set()
         try:
             self._route = _listen(wire.NETLINK_ROUTE, _GROUPS)
             self._nftables = _listen(wire.NETLINK_NETFILTER, (_NFNLGRP_NFTABLES,))
             self._route.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
         except PermissionError as error:
-            raise PlatformError(f"may not listen to the kernel's notifications ({error.strerror})") from error
+            why = f"{error.strerror}: it needs CAP_NET_ADMIN and CAP_NET_BROADCAST"
+            raise PlatformError(f"may not listen to the kernel's notifications ({why})") from error
 
     def close(self) -> None:
         """Stop listening."""
@@ -72,16 +76,25 @@ class Monitor:
 
     def know(self, links: Iterable[RawLink]) -> None:
         """The host's links, and no names of namespaces."""
-        self._links = {link.index: link for link in links}
+        known, self._links = self._links, {link.index: link for link in links}
+        if known:
+            # What changed since the notifications were last read: when they are, they will seem to tell nothing new.
+            changed = (link for index, link in self._links.items() if known.get(index) != link)
+            self._changed |= {places.link(link.name) for link in changed}
+        self._aliases = {link.name: link.alias for link in self._links.values() if link.alias}
         self._names = {}
 
     def learn(self, numbers: Mapping[int, str]) -> None:
         """More names of namespaces, by the host's numbers for them."""
         self._names = {**self._names, **numbers}
 
+    def owner_at(self, place: Place) -> str | None:
+        """Whose mark is on what is at `place`, if that is a link of the host: it may have come, or got this name, since the last look."""
+        return owner_of(self._aliases.get(place.name)) if place.sort == "link" else None
+
     def read(self) -> frozenset[Place]:
         """Where something happened since it was read last. Never waits."""
-        found: set[Place] = set()
+        found, self._changed = self._changed, set()
         for receive in (self._read_route, self._read_nftables):
             try:
                 for some in receive():
@@ -132,9 +145,12 @@ class Monitor:
         yield places.link(now.name)
         # One that was renamed has left the name that it had.
         if before is not None:
+            self._aliases.pop(before.name, None)
             yield places.link(before.name)
         if kind == wire.RTM_DELLINK:
             del self._links[index]
+        elif now.alias:
+            self._aliases[now.name] = now.alias
 
     def _link_at(self, index: int) -> Iterator[Place]:
         found = self._links.get(index)

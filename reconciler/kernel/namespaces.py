@@ -224,7 +224,10 @@ class Namespaces:
         """
         if self._shared:
             return
-        os.makedirs(DIRECTORY, 0o755, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.makedirs(DIRECTORY)
+            # Whatever the umask of a service is: who is not root may list it, as where iproute2 made it.
+            os.chmod(DIRECTORY, 0o755)
         directory = DIRECTORY.encode()
         if _LIBC.mount(b"", directory, b"none", _MS_SHARED | _MS_REC, None):
             _check(_LIBC.mount(directory, directory, b"none", _MS_BIND | _MS_REC, None), "mount")

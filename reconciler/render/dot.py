@@ -61,13 +61,14 @@ def _edges(number: int, bridge: BridgePicture) -> Iterator[str]:
     for uplink in bridge.uplinks:
         yield f"  outside -> b{number} [dir=none, label={_quoted([_said(uplink)])}];"
     if bridge.leaves:
-        yield f"  b{number} -> outside [style=dashed, constraint=false, label={_quoted(map(_said, bridge.leaves))}];"
+        # Turned round, so that what is outside stands to the left of the bridge.
+        yield f"  outside -> b{number} [dir=back, style=dashed, label={_quoted(map(_said, bridge.leaves))}];"
     for place, member in enumerate(bridge.members):
         yield f"  b{number} -> b{number}c{place} [dir=none, label={_quoted([member.link])}];"
         # One edge for all of them: Graphviz takes minutes over some dozens of parallel ones.
         told = [_said(Label(f"{port.outside} → {port.inside}", port.marks)) for port in member.ports]
         if told:
-            yield f'  outside -> b{number}c{place} [color="#2f6fbf", constraint=false, label={_quoted(told)}];'
+            yield f'  outside -> b{number}c{place} [color="#2f6fbf", label={_quoted(told)}];'
 
 
 def _style(marks: Marks) -> str:

@@ -30,6 +30,9 @@ from reconciler.render.ports import Published
 from reconciler.render.terminal import clean
 from reconciler.render.tree import ENDS, addresses_of, ends_of, port_kind
 
+_COUNTED = {Kind.WAITS: "waiting", Kind.DIFFERS: "differing"}
+"""The words for a number of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -105,7 +108,7 @@ class Picture:
 
     @property
     def summary(self) -> str:
-        """`2 bridges, 3 containers, 1 virtual machine, 2 published ports; 1 missing, 2 differs`."""
+        """`2 bridges, 3 containers, 1 virtual machine, 2 published ports; 1 missing, 2 differing`."""
         members = [member for bridge in self.bridges for member in bridge.members]
         machines = sum(member.kind == "vm" for member in members)
         parts = [
@@ -123,7 +126,9 @@ class Picture:
         for marks in self._marked():
             for kind in {mark.kind for mark in marks}:
                 counts[kind] += 1
-        told = [f"{number} {kind}" for kind, number in counts.items() if number and kind not in _NEUTRAL]
+        told = [
+            f"{number} {_COUNTED.get(kind, kind)}" for kind, number in counts.items() if number and kind not in _NEUTRAL
+        ]
         if told:
             return ", ".join(told)
         return "as the file says" if self.compared else "held against no file"

@@ -43,16 +43,28 @@ def status_text(plan: Plan, found: State, desired: State, *, color: bool) -> str
 
 _HEALTH = {"Synced": Style.GREEN, "Pending": Style.YELLOW, "Degraded": Style.RED, "OutOfSync": Style.YELLOW}
 
+_NOTABLE = frozenset({"Degraded", "AwaitingConfirm", "Suspended", "Pending"})
+"""Conditions that are worth a line beside the first one."""
+
 
 def agent_text(agent: Mapping[str, Any], *, color: bool) -> str:
-    """What the agent tells of itself (reconciler.watch.status), in two lines: how it goes and why; since when, and at which revision."""
+    """What the agent tells of itself (reconciler.watch.status): how it goes and why, since when, at which revision, and what else holds."""
     health, reason = str(agent.get("health")), str(agent.get("reason"))
     since = datetime.fromtimestamp(float(agent.get("since", 0))).strftime("%Y-%m-%d %H:%M:%S")
     lines: list[Line] = [
         (Span("agent: ", Style.BOLD), Span(health, _HEALTH.get(health, Style.YELLOW)), Span(f", {reason}")),
-        (Span(f"  since {since}, revision {agent.get('revision') or 'none'} of {agent.get('source')}"),),
+        (Span(f"  since {since}, {_revision(agent)}"),),
     ]
+    for held in agent.get("conditions", ()):
+        name = held["condition"]
+        if held["holds"] and name in _NOTABLE and name != health:
+            lines.append((Span("  also "), Span(name, _HEALTH.get(name, Style.YELLOW)), Span(f", {held['reason']}")))
     return "".join(f"{paint(line, color=color)}\n" for line in lines)
+
+
+def _revision(agent: Mapping[str, Any]) -> str:
+    revision, source = agent.get("revision"), agent.get("source")
+    return f"revision {revision} of {source}" if revision else f"no revision of {source} yet"
 
 
 def status_json(plan: Plan, found: State, desired: State) -> dict[str, Any]:

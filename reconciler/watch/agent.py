@@ -45,12 +45,12 @@ from reconciler.watch.log import Log
 from reconciler.watch.mirror import Mirror, described, is_small
 from reconciler.watch.notify import Notifier
 from reconciler.watch.pace import Pace, Rates, Task
+from reconciler.watch.served import OUTCOMES, Tally
 from reconciler.watch.served import Kind as Shown
-from reconciler.watch.served import Tally
 from reconciler.watch.showing import Moment, Showing, conditions
 from reconciler.watch.source import Source, Text, Wish, revised
 from reconciler.watch.source import wish as read_whole
-from reconciler.watch.status import Change, Condition, Health, Status, judge
+from reconciler.watch.status import Change, Condition, Health, Held, Status, judge
 from reconciler.watch.triggers import RUNTIMES, Bell, Directories, Engines, Processes, Signals
 
 _REMEMBERED = 50
@@ -113,6 +113,10 @@ class Known:
     """The last good one that was read as a whole."""
     refused: str = ""
     """The revision that was tried and taken back, or refused by a guard: it is not tried again by itself."""
+    refusal: str = ""
+    """That, and why, in a sentence."""
+    conflicts: frozenset[Key] = frozenset()
+    """What something foreign stands in the way of."""
     mirror: Mirror | None = None
     drift: dict[Key, str] = field(default_factory=dict)
     pending: dict[Key, Key] = field(default_factory=dict)
@@ -152,6 +156,7 @@ class Agent:
         self._tally = Tally()
         self._flips: dict[Shown, tuple[bool, float]] = {}
         self._alive = 0.0
+        self._reloading = False
 
     # --- what others see (from any thread) ---
 
@@ -169,15 +174,19 @@ class Agent:
             started=self._started,
             last_look=self._last_look,
             condition=self._known.condition,
+            conditions={
+                kind.value: Held(holds, self._flips.get(kind, (holds, self._started))[1], reason)
+                for kind, (holds, reason) in conditions(self._known.condition).items()
+            },
             changes=tuple(self._changes),
             counts=dict(self._counts),
         )
 
     def _moment(self) -> Moment:
         """In a thread of the server's."""
-        since = {kind: when for kind, (_, when) in tuple(self._flips.items())}
         stale_after = 2 * self._options.rates.full + 60
-        return Moment(self.status(), self._known.mirror, since, self._tally, stale_after)
+        tally = replace(self._tally, requests=self._kernel.written)
+        return Moment(self.status(), self._known.mirror, tally, stale_after)
 
     # --- the loop ---
 
@@ -194,7 +203,7 @@ class Agent:
             self._log("info", "stopped", "the network stays as it is")
 
     def _begin(self, stack: contextlib.ExitStack) -> None:
-        own = stack.enter_context(Lock(f"{self._owner}@agent"))
+        own = stack.enter_context(self._alone())
         # One that remembers which processes the containers are, also while their engine is silent.
         self._kernel = stack.enter_context(LiveKernel(containers=Containers()))
         self._selector = stack.enter_context(selectors.DefaultSelector())
@@ -204,6 +213,7 @@ class Agent:
         stack.callback(self._signals.close)
         self._monitor = self._kernel.monitor(tables(self._owner))
         stack.callback(self._monitor.close)
+        self._kernel.acquaint(self._monitor, frozenset())
         self._door = control.Door(self._owner)
         stack.callback(self._door.close)
         self._directories = Directories(self._something_at)
@@ -225,6 +235,15 @@ class Agent:
         now = self._clock()
         self._pace.at(now, Task.READ)
         self._pace.at(now, Task.FULL)
+
+    def _alone(self) -> Lock:
+        """Held as long as the agent runs. Raises LockedError if there is another one."""
+        own = Lock(f"{self._owner}@agent")
+        try:
+            own.acquire()
+        except LockedError as error:
+            raise LockedError(f"an agent keeps {self._owner!r} here already: {error}") from None
+        return own
 
     def _serve(self, stack: contextlib.ExitStack, address: tuple[str, int]) -> None:
         from reconciler.watch.server import Server
@@ -265,14 +284,20 @@ class Agent:
     def _heard_kernel(self) -> None:
         heard = self._monitor.read()
         if EVERYTHING in heard:
-            self._log("warning", "overrun", "some of the kernel's notifications were lost: looking at everything")
+            self._overrun()
             self._pace.hint_everything(self._clock())
         self._pace.hint(self._clock(), self._concerning(heard))
+
+    def _overrun(self) -> None:
+        self._log("warning", "overrun", "some of the kernel's notifications were lost: looking at everything")
 
     def _concerning(self, heard: Iterable[Place]) -> set[Place]:
         """Those places that are any matter of ours. Before the first look all of them are, and seen by it."""
         mirror = self._known.mirror
-        return set() if mirror is None else {place for place in heard if mirror.concerns(place)}
+        if mirror is None:
+            return set()
+        ours = self._owner
+        return {place for place in heard if mirror.concerns(place) or self._monitor.owner_at(place) == ours}
 
     def _something_at(self, paths: Iterable[str]) -> None:
         """In the thread of the watcher."""
@@ -291,7 +316,11 @@ class Agent:
             self._log("debug", "engine", f"{event.runtime} came or went: looking at everything")
             self._pace.hint_everything(now)
         else:
-            self._pace.hint(now, self._concerning([places.netns(event.namespace)]))
+            place, mirror = places.netns(event.namespace), self._known.mirror
+            self._pace.hint(now, self._concerning([place]))
+            if mirror is not None:
+                # However often it restarts: what is made for it anew nobody fights over.
+                self._pace.excuse(mirror.at(mirror.around([place])))
 
     def _heard_bell(self) -> None:
         self._bell.silence()
@@ -300,6 +329,7 @@ class Agent:
             self._signals.look = False
             self._log("info", "asked", "to look at everything (SIGHUP)")
             self._notify.reloading()
+            self._reloading = True
             self._known.refused = self._seen = ""
             self._pace.holds.clear()
             self._source.refresh()
@@ -346,11 +376,13 @@ class Agent:
             self._log("warning", "away", trouble)
         self._condition(away=trouble)
         try:
-            revision = self._source.revision()
-            if revision == self._seen:
+            # What cannot be read now may be the same as before when it is there again.
+            seen, self._seen = self._seen, ""
+            self._seen = revision = self._source.revision()
+            if revision == seen:
                 return
-            self._seen = revision
             wish = self._understood(self._source.text())
+            self._source.taken(wish.text)
             if wish.document.name != self._owner:
                 raise ReconcileError(
                     f"the file names another owner, {wish.document.name!r}: restart the agent if that is meant "
@@ -361,11 +393,12 @@ class Agent:
         except ReconcileError as error:
             self._invalid(error)
             return
-        self._condition(invalid="")
+        refused = wish.revision == self._known.refused
+        self._condition(invalid="", refused=self._known.refusal if refused else "")
         current = self._known.wish
         if current is not None and wish.revision == current.revision:
             self._known.coming = None
-        elif wish.revision != self._known.refused:
+        elif not refused:
             self._known.coming = wish
             if not self._advance(wish):
                 self._pace.at(self._clock(), Task.FULL)
@@ -423,12 +456,15 @@ class Agent:
 
     def _advance_at(self, wish: Wish, mirror: Mirror, desired: State, around: frozenset[Place]) -> bool:
         began = self._clock()
-        mirror.want(desired)
-        self._look_at(mirror, around)
-        plan = mirror.plan(around)
-        guards.refuse_many_deletes(plan, self._options.max_deletes)
-        if not is_small(plan):
-            return False
+        with contextlib.ExitStack() as otherwise:
+            otherwise.callback(mirror.want, mirror.desired)
+            mirror.want(desired)
+            self._look_at(mirror, around)
+            plan = mirror.plan(around)
+            guards.refuse_many_deletes(plan, self._options.max_deletes)
+            if not is_small(plan):
+                return False
+            otherwise.pop_all()
         done, settled = self._do(mirror, around, plan)
         if not settled:
             return False
@@ -480,12 +516,21 @@ class Agent:
             self._tally = self._tally.observed(failed=True)
             self._log("error", "failed", str(error), again=pause)
             self._condition(cannot_look=str(error).partition("\n")[0])
+            self._reloaded()
             return
         self._pace.looked()
         self._tally = self._tally.observed()
         self._last_look = time.time()
         self._counts["looks"] += 1
         self._log("debug", "looked", "at everything", ms=(self._clock() - began) * 1e3)
+        self._reloaded()
+
+    def _reloaded(self) -> None:
+        """Everything was looked at anew: the service manager waits for that if it was told of a reload (sd_notify(3))."""
+        if self._reloading:
+            self._reloading = False
+            health, reason = judge(self._known.condition)
+            self._notify.ready(f"{health.value}: {reason}")
 
     def _everything(self, wish: Wish, kernel: reconcile.Kernel) -> None:
         began, now = self._clock(), time.time()
@@ -495,19 +540,25 @@ class Agent:
         plan, view = reconcile.plan(kernel, desired, self._owner, self._options.policy)
         if self._awaits_confirmation() or suspended or not self._options.heal:
             self._drifted(described(plan))
-            self._adopt(wish, plan, view)
+            if not self._options.heal:
+                self._known.wish, self._known.coming = wish, None
+            self._adopt(plan, view)
             return
         self._known.drift = {}
-        done: tuple[Step, ...] = plan.steps
+        done: tuple[Step, ...] = ()
         if wish is self._known.coming:
             refusal = self._refusal(kernel, desired, plan, view)
             if refusal is not None:
                 self._turn_down(wish, refusal)
                 return
             self._pace.begin_anew()
+            if self._options.atomic:
+                # It is done; what is left to do is what has happened since.
+                done = plan.steps
+                plan, view = reconcile.plan(kernel, desired, self._owner, self._options.policy)
         held = self._pace.held(self._clock())
         result = keep_going.apply(kernel, desired, plan, self._options.policy, leave=held)
-        done = result.done
+        done += result.done
         self._fail(dict(result.failures))
         self._pace.settled(self._clock(), [*result.failures, *held])
         took = (self._clock() - began) * 1e3
@@ -515,8 +566,8 @@ class Agent:
             self._applied(wish, len(done), took)
         elif done:
             self._healed(done, took)
-        self._known.coming = None
-        self._adopt(wish, result.left, result.view)
+        self._known.wish, self._known.coming = wish, None
+        self._adopt(result.left, result.view)
 
     def _refusal(
         self, kernel: reconcile.Kernel, desired: State, plan: Plan, view: reconcile.View
@@ -544,20 +595,22 @@ class Agent:
 
     def _turn_down(self, wish: Wish, error: ReconcileError) -> None:
         """The revision is left alone from now on, and the host kept at the last good one."""
-        rolled_back = isinstance(error, RolledBackError)
-        text = f"revision {wish.revision} was {'rolled back' if rolled_back else 'refused'}: {error}".partition("\n")[0]
-        self._known.refused = wish.revision
+        how = "rolled back" if isinstance(error, RolledBackError) else "refused"
+        text = f"revision {wish.revision} was {how}: {error}".partition("\n")[0]
+        self._known.refused, self._known.refusal = wish.revision, text
         self._known.coming = None
         self._log("error", "refused", text, revision=wish.revision)
-        self._remember("failed", text)
+        self._remember(how, text)
         self._counts["refusals"] += 1
-        self._condition(invalid=text)
+        self._condition(refused=text)
         if self._known.wish is not None:
             self._pace.at(self._clock(), Task.FULL)
 
-    def _adopt(self, wish: Wish, plan: Plan, view: reconcile.View) -> None:
+    def _adopt(self, plan: Plan, view: reconcile.View) -> None:
         """What is known now, after a look at everything."""
-        self._known.wish = self._known.whole = wish
+        if self._known.wish is not None and self._known.wish.whole:
+            self._known.whole = self._known.wish
+        self._known.conflicts = frozenset(item.desired.key for item in plan.conflicts)
         self._known.mirror = Mirror(view.desired, view.found, self._owner, self._options.policy)
         self._known.pending = {item.resource.key: item.missing for item in plan.pending}
         self._pace.excuse(self._known.pending)
@@ -606,12 +659,19 @@ class Agent:
 
     def _mend_at(self, mirror: Mirror, around: frozenset[Place]) -> bool:
         """Returns False if that takes a full look."""
-        began = self._clock()
+        began, before = self._clock(), mirror.keys(around)
         self._look_at(mirror, around)
         plan = mirror.plan(around)
         self._note_pending(mirror, around, plan)
+        cleared = self._known.conflicts & mirror.keys(around) - {item.desired.key for item in plan.conflicts}
+        if cleared:
+            # With what was in the way, what was left out for it is elsewhere: the guards of a bridge, its ports.
+            self._known.conflicts -= cleared
+            self._pace.release(cleared)
+            return False
         if self._awaits_confirmation() or self._known.condition.suspended or not self._options.heal:
-            drift = {key: text for key, text in self._known.drift.items() if key not in mirror.keys(around)}
+            seen = before | mirror.keys(around)
+            drift = {key: text for key, text in self._known.drift.items() if key not in seen}
             self._drifted(drift | described(plan))
             return True
         todo = keep_going.without(plan, self._pace.held(self._clock()))
@@ -638,8 +698,10 @@ class Agent:
         self._pace.hint(self._clock(), self._concerning(heard - again))
         self._kernel.acquaint(self._monitor, frozenset(p.name for p in again if p.sort == "netns"), links=False)
         self._look_at(mirror, again)
-        held = self._pace.held(self._clock())
-        return done, EVERYTHING not in heard and not keep_going.without(mirror.plan(again), held).steps
+        if EVERYTHING in heard:
+            self._overrun()
+            return done, False
+        return done, not keep_going.without(mirror.plan(again), self._pace.held(self._clock())).steps
 
     def _look_at(self, mirror: Mirror, where: frozenset[Place]) -> None:
         mirror.refresh(where, decode(self._kernel.observe(mirror.scope(where))))
@@ -701,8 +763,9 @@ class Agent:
 
     def _suspended(self, why: str, until: float | None, now: float) -> None:
         if why != self._known.condition.suspended:
-            self._log("info", "suspended" if why else "resumed", why)
-            self._remember("suspended" if why else "resumed", why)
+            event, text = ("suspended", why) if why else ("resumed", "what differs is healed again")
+            self._log("info", event, text)
+            self._remember(event, text)
         if until is not None:
             self._pace.at(self._clock() + until - now, Task.FULL)
         self._condition(suspended=why)
@@ -714,7 +777,7 @@ class Agent:
         self._changes.append(Change(time.time(), kind, text, took))
         if kind == "healed" and took is not None:
             self._tally = self._tally.healed(took / 1e3)
-        if kind in ("applied", "healed", "failed"):
+        if kind in OUTCOMES:
             self._tally = self._tally.applied(kind)
         elif kind == "invalid":
             self._tally = self._tally.applied("refused")
@@ -731,7 +794,8 @@ class Agent:
                 self._since = time.time()
             first = self._health[0].value == "Starting"
             self._health = health
-            self._log("info", "status", f"{health[0].value}: {health[1]}")
+            level = "warning" if health[0] is Health.DEGRADED else "info"
+            self._log(level, "status", f"{health[0].value}: {health[1]}")
             (self._notify.ready if first else self._notify.status)(f"{health[0].value}: {health[1]}")
         self._show()
 
@@ -741,7 +805,7 @@ class Agent:
         for kind, (holds, _) in conditions(self._known.condition).items():
             if self._flips.get(kind, (None, 0.0))[0] is not holds:
                 self._flips[kind] = (holds, now)
-        if self._health[0] is Health.SYNCED:
+        if self._flips[Shown.SYNCED][0]:
             self._tally = self._tally.in_sync(now)
         last = self._changes[-1] if self._changes else None
         shown = (self._known.condition, self._known.mirror, last, self._last_look)

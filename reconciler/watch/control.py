@@ -83,7 +83,8 @@ def only_owner() -> str | None:
     """The owner of the one agent in this network namespace; None if there is none, or several."""
     path = agents_door("?")
     doors = path.parent.glob(path.name.replace("?", "*", 1))
-    owners = [door.name.removesuffix(path.name[1:]) for door in doors]
+    # One that was killed leaves its door behind.
+    owners = [owner for door in doors if ask(owner := door.name.removesuffix(path.name[1:])) is not None]
     return owners[0] if len(owners) == 1 else None
 
 

@@ -6,6 +6,7 @@ commit that was fetched is there, also after a restart.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -16,11 +17,13 @@ from pathlib import Path
 
 from reconciler import confirm
 from reconciler.errors import PlatformError, ReconcileError, UsageError
-from reconciler.watch.source import Text
+from reconciler.watch.source import Text, wish
 
 _TIMEOUT = 120
 """Seconds that a fetch may take."""
 _HEAD = "refs/reconcile/head"
+_GOOD = "refs/reconcile/good"
+"""The last commit that was valid and, if that is demanded, signed: what an agent begins with if the newest one is not."""
 _QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 _SAFE = tuple(
     part
@@ -53,7 +56,8 @@ class Git:
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
-        name = hashlib.sha256(remote.url.encode()).hexdigest()[:16]
+        followed = "\0".join((remote.url, remote.ref, remote.path))
+        name = hashlib.sha256(followed.encode()).hexdigest()[:16]
         self._repository = confirm.directory() / "git" / f"{name}.git"
         self._trouble = ""
         self._wanted = threading.Event()
@@ -67,21 +71,47 @@ class Git:
 
     def revision(self) -> str:
         """The commit that was fetched last. Raises PlatformError if there is none."""
+        commit = self._commit(_HEAD)
+        if commit is None:
+            raise PlatformError(f"nothing was fetched of {self._remote}: {self._trouble or 'it is not there'}")
+        return commit
+
+    def _commit(self, ref: str) -> str | None:
         try:
-            return self._git("rev-parse", "--verify", "--quiet", _HEAD).decode().strip()[:12]
-        except ReconcileError:
-            raise PlatformError(
-                f"nothing was fetched of {self._remote}: {self._trouble or 'it is not there'}"
-            ) from None
+            return self._git("rev-parse", "--verify", "--quiet", ref).decode().strip()[:12]
+        except PlatformError:
+            return None
 
     def text(self) -> Text:
-        """Raises PlatformError if there is no such commit, file, or trusted signature."""
-        if self._thread is None and not self._fetched():
-            self._fetch()
-        revision = self.revision()
+        """Raises PlatformError if there is no such commit, file, or trusted signature; to begin with, ManifestError too."""
+        return self._first() if self._thread is None else self._text(self.revision())
+
+    def _first(self) -> Text:
+        """What there is to begin with: the commit that was fetched last, else what the remote has now, else the last good one."""
+        with contextlib.suppress(ReconcileError):
+            return self._valid(self.revision())
+        self._fetch()
+        try:
+            return self._valid(self.revision())
+        except ReconcileError:
+            good = self._commit(_GOOD)
+            if good is None:
+                raise
+            return self._valid(good)
+
+    def _valid(self, revision: str) -> Text:
+        text = self._text(revision)
+        wish(text)
+        return text
+
+    def _text(self, revision: str) -> Text:
         if self._remote.signed:
             self._verify(revision)
         return Text(tuple(self._texts(revision)), revision)
+
+    def taken(self, text: Text) -> None:
+        """The commit is kept: an agent that is started again begins with it, if the newest is invalid."""
+        self._git("update-ref", _GOOD, text.revision)
 
     def directories(self) -> frozenset[Path]:
         """None: the thread tells."""
@@ -109,27 +139,14 @@ class Git:
 
     # --- fetching ---
 
-    def _fetched(self) -> bool:
-        try:
-            self.revision()
-        except PlatformError:
-            return False
-        return True
-
     def _follow(self, told: Callable[[], None]) -> None:
         while not self._stop:
-            before = (self._revision_or_none(), self._trouble)
+            before = (self._commit(_HEAD), self._trouble)
             self._fetch()
-            if (self._revision_or_none(), self._trouble) != before:
+            if (self._commit(_HEAD), self._trouble) != before:
                 told()
             self._wanted.wait(self._remote.interval)
             self._wanted.clear()
-
-    def _revision_or_none(self) -> str | None:
-        try:
-            return self.revision()
-        except PlatformError:
-            return None
 
     def _fetch(self) -> None:
         """Fetches the commit; what goes wrong is the trouble, and no more than that."""

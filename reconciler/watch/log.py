@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -30,12 +32,12 @@ class Log:
         """One event: a word for what happened, a sentence, and what else is known."""
         if LEVELS.index(level) < self._least:
             return
-        known = {name: value for name, value in fields.items() if value is not None}
+        known = {name: _rounded(value) for name, value in fields.items() if value is not None}
         if self._json:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
             line = json.dumps({"time": now, "level": level, "event": event, "text": text, **known}, default=str)
         else:
-            line = self._prefix(level) + " ".join([f"{event}:", text, *(f"{k}={_value(v)}" for k, v in known.items())])
+            line = self._prefix(level) + " ".join([f"{event}:", text, *_beside(text, known)])
         try:
             print(clean(line) if not self._json else line, file=self._stream, flush=True)
         except (BrokenPipeError, ValueError):
@@ -48,6 +50,14 @@ class Log:
         return f"{datetime.now().astimezone().isoformat(sep=' ', timespec='milliseconds')} {level:<7} "
 
 
-def _value(value: object) -> str:
-    text = f"{value:.1f}" if isinstance(value, float) else str(value)
-    return json.dumps(text) if any(character in text for character in ' "=') else text
+def _beside(text: str, known: dict[str, object]) -> Iterator[str]:
+    """What is `known`, as NAME=VALUE, but for what the sentence says already."""
+    said = set(re.split(r"[ :,;]+", text))
+    for name, value in known.items():
+        shown = str(value)
+        if shown not in said:
+            yield f"{name}={json.dumps(shown) if any(character in shown for character in ' =') else shown}"
+
+
+def _rounded(value: object) -> object:
+    return round(value, 1) if isinstance(value, float) else value

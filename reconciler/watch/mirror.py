@@ -146,8 +146,8 @@ class Mirror:
         found = State(there, unknown=frozenset(self._unknown))
         return make_plan(desired, found, self.owner, self.policy)
 
-    def keys(self, places: Iterable[Place]) -> set[Key]:
-        """All that is wanted or found at `places`, what waits for that (a port for its container), and what all of it rests on."""
+    def at(self, places: Iterable[Place]) -> set[Key]:
+        """All that is wanted or found at `places`, and what waits for that (a port for its container)."""
         keys: set[Key] = set()
         for place in places:
             keys |= self._desired_at.get(place, set())
@@ -156,6 +156,11 @@ class Mirror:
             keys |= {
                 other for other in self._resting.get(key, ()) if isinstance(self.desired.resources[other], Element)
             }
+        return keys
+
+    def keys(self, places: Iterable[Place]) -> set[Key]:
+        """The same, and what all of it rests on."""
+        keys = self.at(places)
         todo = list(keys)
         while todo:
             item = self.desired.resources.get(todo.pop())

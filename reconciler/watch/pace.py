@@ -162,6 +162,11 @@ class Pace:
             if key not in kept and hold.until == _PAST and quiet and (keys is None or key in set(keys)):
                 del self.holds[key]
 
+    def release(self, keys: Iterable[Key]) -> None:
+        """What stood in the way of these has gone."""
+        for key in keys:
+            self.holds.pop(key, None)
+
     def healed(self, now: float, keys: Iterable[Key]) -> dict[Key, float]:
         """These had to be healed. Returns those that somebody else keeps changing, and for how many seconds they are left alone."""
         fought = {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from reconciler.core.plan import Plan
@@ -17,7 +17,15 @@ from reconciler.watch.mirror import Mirror
 from reconciler.watch.served import Kind, Served, Tally
 from reconciler.watch.status import Condition, Status
 
-_OUTCOMES = {"applied": "applied", "healed": "healed", "failed": "failed", "fought": "failed", "invalid": "refused"}
+_OUTCOMES = {
+    "applied": "applied",
+    "healed": "healed",
+    "rolled back": "rolled back",
+    "failed": "failed",
+    "fought": "failed",
+    "refused": "refused",
+    "invalid": "refused",
+}
 """Kinds of changes that are shown, and as what."""
 
 
@@ -27,7 +35,6 @@ class Moment:
 
     status: Status
     mirror: Mirror | None
-    since: Mapping[Kind, float]
     tally: Tally
     stale_after: float
 
@@ -70,8 +77,9 @@ def _served(moment: Moment, version: int) -> Served:
         host=socket.gethostname(),
         revision=status.revision,
         conditions=tuple(
-            served.Condition(kind, holds, moment.since.get(kind, status.started), reason)
-            for kind, (holds, reason) in conditions(status.condition).items()
+            served.Condition(kind, item.holds, item.since, item.reason)
+            for kind in Kind
+            if (item := status.conditions.get(kind)) is not None
         ),
         changes=tuple(
             served.Change(
@@ -100,7 +108,7 @@ def _served(moment: Moment, version: int) -> Served:
 def conditions(known: Condition) -> dict[Kind, tuple[bool, str]]:
     """Whether each holds, and why."""
     failure = next((f"{key}: {why}" for key, why in known.failures.items()), "")
-    wrong = known.cannot_look or known.invalid or known.away or failure
+    wrong = known.cannot_look or known.invalid or known.refused or known.away or failure
     differs = known.drift[0] if known.drift else failure
     return {
         Kind.DEGRADED: (bool(wrong), wrong),

@@ -59,6 +59,10 @@ class Source(Protocol):
         """What is there now. Raises ReconcileError if it cannot be read, or is not to be trusted."""
         ...
 
+    def taken(self, text: Text) -> None:
+        """`text` was read, and is valid."""
+        ...
+
     def directories(self) -> frozenset[Path]:
         """Where something happens when it changes."""
         ...
@@ -100,6 +104,9 @@ class Files:
         self._judge(self._paths)
         files = tuple(read(self._paths))
         return Text(files, _digest(files))
+
+    def taken(self, text: Text) -> None:
+        """Nothing to keep: the agent has it."""
 
     def directories(self) -> frozenset[Path]:
         """Those that hold the files, and each link on the way to them: editors and git replace a file by renaming another one, and

@@ -12,9 +12,9 @@ class Health(enum.StrEnum):
     """How it goes, in one word; the first that holds."""
 
     STARTING = "Starting"
-    SUSPENDED = "Suspended"
-    AWAITING_CONFIRM = "AwaitingConfirm"
     DEGRADED = "Degraded"
+    AWAITING_CONFIRM = "AwaitingConfirm"
+    SUSPENDED = "Suspended"
     OUT_OF_SYNC = "OutOfSync"
     PENDING = "Pending"
     SYNCED = "Synced"
@@ -35,6 +35,8 @@ class Condition:
     """Why what is newest of the source cannot be had."""
     invalid: str = ""
     """What is wrong with the files, "" if nothing is."""
+    refused: str = ""
+    """Which revision is not done although it is valid, and why; "" if there is none."""
     failures: Mapping[str, str] = field(default_factory=dict)
     """Things that could not be done, or are fought over, each with the reason."""
     drift: tuple[str, ...] = ()
@@ -45,20 +47,22 @@ class Condition:
 
 def judge(condition: Condition) -> tuple[Health, str]:
     """The word, and the reason in a sentence."""
-    if condition.suspended:
-        return Health.SUSPENDED, condition.suspended
-    if condition.awaits_confirm:
-        return Health.AWAITING_CONFIRM, condition.awaits_confirm
     if condition.cannot_look:
         return Health.DEGRADED, condition.cannot_look
     if condition.invalid:
         return Health.DEGRADED, f"the files are invalid, the last good ones are kept up: {condition.invalid}"
+    if condition.refused:
+        return Health.DEGRADED, condition.refused
     if condition.away:
         return Health.DEGRADED, f"the source cannot be had, what was there last is kept up: {condition.away}"
     if condition.failures:
         first, why = next(iter(condition.failures.items()))
         more = f" (and {len(condition.failures) - 1} more)" if len(condition.failures) > 1 else ""
         return Health.DEGRADED, f"{first}: {why}{more}"
+    if condition.awaits_confirm:
+        return Health.AWAITING_CONFIRM, condition.awaits_confirm
+    if condition.suspended:
+        return Health.SUSPENDED, condition.suspended
     if not condition.looked:
         return Health.STARTING, "nothing was looked at yet"
     if condition.drift:
@@ -78,9 +82,18 @@ class Change:
     at: float
     """Seconds since the epoch."""
     kind: str
-    """applied, healed, failed, fought, invalid, suspended, resumed, drifted."""
+    """applied, healed, failed, fought, invalid, refused, rolled back, suspended, resumed, drifted."""
     text: str
     milliseconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A condition (reconciler.watch.served.Kind): whether it `holds`, since when (seconds since the epoch), and why."""
+
+    holds: bool
+    since: float
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +111,8 @@ class Status:
     started: float
     last_look: float | None = None
     condition: Condition = field(default_factory=Condition)
+    conditions: Mapping[str, Held] = field(default_factory=dict)
+    """All that may hold, by name."""
     changes: tuple[Change, ...] = ()
     """The last ones, the newest last."""
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -113,6 +128,10 @@ class Status:
             "source": self.source,
             "started": self.started,
             "last_look": self.last_look,
+            "conditions": [
+                {"condition": name, "holds": held.holds, "since": held.since, "reason": held.reason}
+                for name, held in self.conditions.items()
+            ],
             "failures": dict(self.condition.failures),
             "drift": list(self.condition.drift),
             "pending": list(self.condition.pending),

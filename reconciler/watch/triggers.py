@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -53,12 +54,14 @@ class Directories:
     """Watches directories, not what is below them. `told` is called in another thread, with the paths that an event names."""
 
     def __init__(self, told: Callable[[Iterable[str]], None]) -> None:
-        self._handler = _Handler(told)
+        self._gone: set[Path] = set()
+        self._handler = _Handler(told, self._gone)
         self._observer = Observer()
         self._observer.daemon = True
         # Before anything is scheduled, so that what cannot be watched is told at once.
         self._observer.start()
         self._watched: dict[Path, Any] = {}
+        self._identities: dict[Path, tuple[int, int] | None] = {}
 
     def watch(self, directories: frozenset[Path]) -> frozenset[Path]:
         """From now on just these. Returns those that cannot be watched: they are to be looked at from time to time."""
@@ -68,6 +71,8 @@ class Directories:
         failed = set()
         for path in directories - self._watched.keys():
             try:
+                self._identities[path] = _identity(path)
+                self._gone.discard(path)
                 self._watched[path] = self._observer.schedule(self._handler, str(path), recursive=False)
             except OSError:  # too many watches (fs.inotify.max_user_watches), or it is not there
                 failed.add(path)
@@ -75,18 +80,36 @@ class Directories:
 
     def lost(self) -> frozenset[Path]:
         """Directories that were watched and are gone, or are others now: they have to be watched anew."""
-        return frozenset(path for path in self._watched if not path.is_dir())
+        return frozenset(
+            path
+            for path in self._watched
+            if path in self._gone or (now := _identity(path)) is None or now != self._identities[path]
+        )
 
     def close(self) -> None:
         self._observer.stop()
         self._observer.join()
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a directory from another one of its name; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
+
+
 class _Handler(FileSystemEventHandler):
-    def __init__(self, told: Callable[[Iterable[str]], None]) -> None:
+    """`gone` gets what was removed or renamed: another one of its name may have its inode number by the time that is looked at."""
+
+    def __init__(self, told: Callable[[Iterable[str]], None], gone: set[Path]) -> None:
         self._told = told
+        self._gone = gone
 
     def on_any_event(self, event: FileSystemEvent) -> None:
+        if event.event_type in ("deleted", "moved") and event.is_directory:
+            self._gone.add(Path(os.fsdecode(event.src_path)))
         if event.event_type in _NEWS:
             self._told([os.fsdecode(path) for path in (event.src_path, event.dest_path) if path])
 
@@ -98,8 +121,10 @@ class Processes:
         self._descriptors: dict[int, int] = {}
 
     def watch(self, pids: frozenset[int]) -> tuple[frozenset[int], frozenset[int]]:
-        """From now on just these. Returns (descriptors to wait for that are new, those that are not good any more)."""
+        """From now on just these. Returns (descriptors to wait for that are new, those that are closed now)."""
         gone = frozenset(self._descriptors.pop(pid) for pid in self._descriptors.keys() - pids)
+        for descriptor in gone:
+            os.close(descriptor)
         new = set()
         for pid in pids - self._descriptors.keys():
             # One that has ended is found by looking.

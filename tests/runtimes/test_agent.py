@@ -72,3 +72,31 @@ def test_others_are_no_matter(agent: Agent, host: Host, engine: AnyEngine) -> No
     host.run("ip netns exec db ip link set eth0 down")
     agent.hears("healed", "eth0 in db", since=since)
     assert agent.status()["health"] == "Pending"
+
+
+def test_one_that_restarts_again_and_again_is_wired_each_time(agent: Agent, host: Host, engine: AnyEngine) -> None:
+    """That is no quarrel about what is made for it."""
+    engine("run", "--detach", "--name", "web", "--network", "none", IMAGE, "sleep", "1000")
+    agent.hears("status", "Synced")
+    for _ in range(7):
+        before = engine.pid("web")
+        engine("restart", "--time", "0", "web")
+        assert engine.pid("web") != before
+        until(lambda: published(host) and answers(host))
+    assert not [item for item in agent.said if item["event"] == "fought"]
+
+
+def test_its_name_is_what_counts(agent: Agent, host: Host, engine: AnyEngine) -> None:
+    """One that is called otherwise now is let go of, and another one that got its name has its place."""
+    engine("run", "--detach", "--name", "web", "--network", "none", IMAGE, "sleep", "1000")
+    agent.hears("status", "Synced")
+    engine("rename", "web", "old")
+    agent.hears("status", "Pending", times=2)
+    until(lambda: not published(host))
+    assert "eth0" not in host.run(f"nsenter --target {engine.pid('old')} --net ip link")
+    engine("run", "--detach", "--name", "web", "--network", "none", IMAGE, "sleep", "1000")
+    agent.hears("status", "Synced", times=2)
+    assert answers(host)
+    engine("rm", "--force", "web")
+    agent.hears("status", "Pending", times=3)
+    until(lambda: not published(host))

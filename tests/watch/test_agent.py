@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -26,9 +28,11 @@ FORBIDDEN = WEB.replace("[10.88.0.11]", "[10.88.0.11]\n        sysctls: {net.ipv
 class Agent:
     """`reconcile watch`, and what it says of itself, line by line (JSON)."""
 
-    def __init__(self, host: Host, *arguments: str, env: dict[str, str] | None = None) -> None:
+    def __init__(self, host: Host, *arguments: str, before: tuple[str, ...] = ()) -> None:
+        """`before` is a command that starts it."""
         self.host = host
-        self.process = host.tool("watch", "--log-format", "json", "--log-level", "debug", *arguments)
+        log = ("--log-format", "json", "--log-level", "debug")
+        self.process = host.start(*before, sys.executable, "-m", "reconciler", "watch", *log, *arguments)
         self.said: list[dict[str, Any]] = []
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -167,6 +171,50 @@ def test_it_does_nothing_while_nothing_happens(agent: Agent, host: Host) -> None
     assert any(one_second() <= 1 for _ in range(15))
 
 
+@pytest.mark.parametrize(
+    "rename", ["ip link set br-web name br-new", "ip link set $(ip -br link | grep -o '^web-[0-9a-f]*') name new"]
+)
+def test_what_of_ours_got_another_name_is_not_left_behind(agent: Agent, host: Host, rename: str) -> None:
+    links = host.links()
+    host.run(rename)
+    agent.hears("healed")
+    until(lambda: in_sync(host))
+    assert host.links() == links
+
+
+def test_what_another_run_of_the_same_owner_made_is_removed(agent: Agent, host: Host) -> None:
+    more = host.write(f"{WEB}  br-more: {{mode: isolated}}\n", "more.yaml")
+    assert host.reconcile("-f", str(more)).code == 0
+    agent.hears("healed", "delete bridge br-more")
+    until(lambda: in_sync(host))
+
+
+def test_what_goes_by_itself_while_it_is_removed_is_no_failure(agent: Agent, host: Host) -> None:
+    """A namespace's veth goes a moment after its name did."""
+    for times in range(1, 4):
+        host.run("ip netns del web; ip netns del db; ip link del br-web; nft flush ruleset")
+        agent.hears("healed", "namespace", times=times)
+        until(lambda: in_sync(host))
+    assert not [item for item in agent.said if item["event"] == "failed" and "cannot delete" in item["text"]]
+
+
+def test_where_notifications_were_lost_it_looks_at_everything(agent: Agent, host: Host) -> None:
+    host.run("ip link add br-other type bridge; ip link set br-other up")
+    changes = [
+        f"addr {verb} 10.1.{a}.{b}/32 dev br-other" for verb in ("add", "del") for a in range(60) for b in range(100)
+    ]
+    agent.process.send_signal(signal.SIGSTOP)
+    try:
+        for _ in range(3):
+            subprocess.run(["ip", "-b", "-"], input="\n".join(changes), text=True, check=True)
+        host.run("ip netns del web")
+    finally:
+        agent.process.send_signal(signal.SIGCONT)
+    agent.hears("overrun")
+    agent.hears("healed", "namespace web")
+    until(lambda: in_sync(host))
+
+
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
@@ -214,6 +262,32 @@ def test_another_container_is_made_at_once_and_watched(agent: Agent, host: Host)
     host.run("ip -n new link del eth0")
     agent.hears("healed", since=mark)
     assert in_sync_with(host, more)
+
+
+def test_a_file_that_is_away_for_a_while_is_no_worse_for_it(agent: Agent, host: Host) -> None:
+    file = host.folder / "reconcile.yaml"
+    away = file.rename(host.folder / "away")
+    agent.hears("status", "Degraded")
+    away.rename(file)
+    agent.hears("status", "Synced", times=2)
+
+
+def test_a_directory_that_another_one_took_the_place_of_is_followed(host: Host) -> None:
+    folder = host.folder / "many"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(WITHOUT_WEB)
+    agent = Agent(host, "-f", str(folder))
+    agent.hears("applied")
+    for times, text in ((2, WEB), (4, WEB.replace("8080", "8090"))):
+        (folder / "a.yaml").unlink()
+        folder.rmdir()
+        folder.mkdir()  # most file systems give it the inode number that has just become free
+        (folder / "a.yaml").write_text(text)
+        agent.hears("applied", times=times)
+        # And it is still heard of, in less time than it takes to ask for it (Rates.poll).
+        (folder / "a.yaml").write_text(WITHOUT_WEB)
+        agent.hears("applied", times=times + 1)
+    assert agent.stop() == 0
 
 
 def test_a_link_that_leads_elsewhere_is_followed(host: Host) -> None:
@@ -311,6 +385,43 @@ def test_a_revision_that_cuts_a_protected_way_is_refused(host: Host) -> None:
     assert agent.stop() == 0
 
 
+def test_what_is_refused_is_refused_after_a_suspension_too(host: Host) -> None:
+    file = host.write(WEB)
+    agent = Agent(host, "--max-deletes", "2")
+    agent.hears("status", "Synced")
+    host.reconcile("suspend")
+    agent.hears("status", "Suspended")
+    replace(file, "version: 1\nbridges: {br-other: {mode: isolated}}\n")
+    agent.hears("drifted", "delete")
+    good = agent.status()["revision"]
+    host.reconcile("resume")
+    agent.hears("refused", "delet")
+    since = agent.mark
+    agent.process.send_signal(signal.SIGHUP)
+    agent.hears("refused", since=since)
+    host.run("ip netns exec web ip link set eth0 down")
+    agent.hears("healed", "eth0 in web", since=since)
+    assert in_sync_with(host, WEB)
+    assert agent.status()["revision"] == good
+    assert agent.stop() == 0
+
+
+def test_a_refused_revision_that_is_there_again_is_not_called_synced(host: Host) -> None:
+    refused = "version: 1\nbridges: {br-other: {mode: isolated}}\n"
+    file = host.write(WEB)
+    agent = Agent(host, "--max-deletes", "2")
+    agent.hears("status", "Synced")
+    for times, between in ((1, WEB), (2, INVALID)):
+        replace(file, refused)
+        agent.hears("status", "was refused", times=times)
+        since = agent.mark
+        replace(file, between)
+        agent.hears("status", "", since=since)
+        replace(file, refused)
+    agent.hears("status", "was refused", times=3)
+    assert agent.stop() == 0
+
+
 def test_an_empty_file_is_refused(agent: Agent, host: Host) -> None:
     replace(host.folder / "reconcile.yaml", "version: 1\n")
     agent.hears("invalid")
@@ -360,6 +471,25 @@ def test_a_revision_that_was_rolled_back_is_not_tried_again_by_itself(host: Host
     assert not [item for item in agent.said[since:] if item["event"] == "refused"]
     agent.process.send_signal(signal.SIGHUP)
     agent.hears("refused", "rolled back", since=since)
+    assert agent.stop() == 0
+
+
+def test_a_bridge_of_others_is_in_the_way_and_is_left_alone_until_it_goes(host: Host) -> None:
+    host.run("ip link add br-x type bridge; ip link set br-x up")
+    before = host.run("ip -o link show br-x")
+    host.write(WEB.replace("bridges:", "bridges:\n  br-x: {mode: isolated}"))
+    agent = Agent(host)
+    agent.hears("status", "br-x is in the way")
+    host.run("ip netns exec web ping -c 1 -W 5 10.88.0.1")
+    # Nor is anything set that would concern it by its name.
+    assert "br-x" not in host.run("nft list table inet reconciler")
+    assert host.run("ip -o link show br-x") == before
+    # Not only when its time to be tried again comes, which is later each time.
+    agent.hears("failed", "br-x", times=4)
+    since = agent.mark
+    host.run("ip link del br-x")
+    agent.hears("status", "Synced", since=since, seconds=3)
+    assert "br-x" in host.run("nft list set inet reconciler isolated")
     assert agent.stop() == 0
 
 
@@ -429,6 +559,7 @@ def test_it_leaves_the_network_as_it_is_when_it_ends(agent: Agent, host: Host) -
 def test_there_is_one_at_a_time(agent: Agent, host: Host) -> None:
     second = host.reconcile("watch")
     assert second.code == 6
+    assert "an agent keeps 'default' here already" in second.err
     assert str(agent.process.pid) in second.err
 
 
@@ -446,6 +577,30 @@ def test_status_asks_it(agent: Agent, host: Host) -> None:
     assert json.loads(host.reconcile("status", "--format", "json").out)["agent"] is None
 
 
+def test_status_asks_it_where_no_file_can_be_read(agent: Agent, host: Host) -> None:
+    file = host.folder / "reconcile.yaml"
+    assert host.reconcile("suspend").code == 0
+    agent.hears("status", "Suspended")
+    replace(file, INVALID)
+    agent.hears("status", "Degraded")
+    invalid = host.reconcile("status")
+    assert invalid.out.startswith("agent: Degraded, the files are invalid")
+    assert "  also Suspended, suspended until resumed\n" in invalid.out
+    assert (invalid.code, "reconcile.yaml:" in invalid.err) == (3, True)
+    file.unlink()
+    away = host.reconcile("status", "--format", "json")
+    assert away.code == 0
+    told = json.loads(away.out)["agent"]
+    assert {item["condition"] for item in told["conditions"] if item["holds"]} == {
+        "Degraded",
+        "Suspended",
+        "Healthy",
+        "Synced",
+    }
+    agent.stop()
+    assert host.reconcile("status").code == 64
+
+
 def test_suspended_it_changes_nothing_and_resumed_it_heals(agent: Agent, host: Host) -> None:
     assert "suspended until resumed: a test" in host.reconcile("suspend", "--reason", "a test").out
     agent.hears("status", "Suspended")
@@ -455,6 +610,19 @@ def test_suspended_it_changes_nothing_and_resumed_it_heals(agent: Agent, host: H
     assert "resumed" in host.reconcile("resume").out
     agent.hears("healed", "eth0 in web")
     agent.hears("status", "Synced", times=2)
+
+
+def test_what_differs_is_told_as_it_comes_and_goes(agent: Agent, host: Host) -> None:
+    host.reconcile("suspend")
+    agent.hears("status", "Suspended")
+    host.run("ip netns del web; ip link set br-web down")
+    until(lambda: {"create network namespace web", "update bridge br-web"} <= set(agent.status()["drift"]))
+    host.run("ip link set br-web up")
+    until(lambda: "update bridge br-web" not in agent.status()["drift"])
+    # A name goes in two steps: what was seen between them is over.
+    until(lambda: not any("leftover" in text for text in agent.status()["drift"]))
+    assert host.reconcile().code == 0
+    until(lambda: agent.status()["drift"] == [])
 
 
 def test_a_suspension_ends_by_itself(agent: Agent, host: Host) -> None:
@@ -548,6 +716,9 @@ def test_it_tells_systemd_how_it_goes(host: Host) -> None:
         agent.process.send_signal(signal.SIGHUP)
         while not told().startswith("RELOADING=1\nMONOTONIC_USEC="):
             pass
+        # Until it says so, `systemctl reload` waits, and the unit is reloading.
+        while not told().startswith("READY=1"):
+            pass
         agent.process.send_signal(signal.SIGTERM)
         while told() != "STOPPING=1":
             pass
@@ -590,6 +761,25 @@ def test_metrics_count_what_it_does(host: Host) -> None:
     until(lambda: "reconcile_heal_duration_seconds_count 1.0" in get(f"{url}metrics"))
     text = get(f"{url}metrics")
     assert 'reconcile_condition{condition="Synced"} 1.0' in text
+    assert float(text.partition("\nreconcile_last_success_timestamp_seconds ")[2].split()[0]) > 1e9
+    written = re.search(r"^reconcile_requests_total (.*)$", text, re.MULTILINE)
+    assert written is not None
+    assert float(written[1]) > 10
+    assert agent.stop() == 0
+
+
+def test_metrics_tell_what_was_refused_from_what_was_rolled_back(host: Host) -> None:
+    pytest.importorskip("prometheus_client")
+    file = host.write(WEB)
+    agent = Agent(host, "--listen", "127.0.0.1:0", "--atomic", "--max-deletes", "2")
+    url = agent.hears("serving")["text"]
+    agent.hears("status", "Synced")
+    replace(file, FORBIDDEN)
+    agent.hears("refused", "rolled back")
+    replace(file, "version: 1\nbridges: {br-other: {mode: isolated}}\n")
+    agent.hears("refused", "delet")
+    for outcome in ("rolled_back", "refused"):
+        until(lambda outcome=outcome: f'reconcile_applies_total{{outcome="{outcome}"}} 1.0' in get(f"{url}metrics"))
     assert agent.stop() == 0
 
 

@@ -90,6 +90,50 @@ def test_while_the_remote_is_away_the_last_revision_is_healed(agent: Agent, repo
     assert again.stop() == 0
 
 
+def test_after_a_restart_too_an_invalid_commit_is_no_reason_to_give_up_the_last_good_one(
+    agent: Agent, repository: Repository, host: Host
+) -> None:
+    good = agent.status()["revision"]
+    repository.commit("version: 2")
+    agent.hears("invalid")
+    agent.stop()
+    host.run("ip netns del web")
+    again = Agent(host, "--git", str(repository.folder), "--path", PATH, "--every", "1s")
+    assert again.hears("applied")["revision"] == good
+    again.hears("status", "Degraded")
+    assert in_sync_with(host, WEB)
+    again.stop()
+    # Nor is it one not to look for a better one.
+    better = repository.commit(WITHOUT_WEB)
+    last = Agent(host, "--git", str(repository.folder), "--path", PATH, "--every", "1h")
+    assert last.hears("applied")["revision"] == better
+    last.hears("status", "Synced")
+    assert last.stop() == 0
+
+
+def test_another_branch_of_a_remote_that_is_away_is_not_taken_for_the_one_that_was_fetched(
+    agent: Agent, repository: Repository, host: Host
+) -> None:
+    repository.folder.rename(repository.folder.with_name("away"))
+    agent.stop()
+    other = host.reconcile("watch", "--git", str(repository.folder), "--path", PATH, "--ref", "other")
+    assert other.code == 1
+    assert "nothing was fetched" in other.err
+
+
+def test_status_and_suspend_need_no_file_here(repository: Repository, host: Host) -> None:
+    commit = repository.commit(WEB.replace("version: 1", "version: 1\nname: edge-1"))
+    agent = Agent(host, "--git", str(repository.folder), "--path", PATH)
+    agent.hears("status", "Synced")
+    status = host.reconcile("status", "--detailed-exitcode")
+    assert (status.code, status.err) == (0, "")
+    assert status.out.startswith("agent: Synced, the host is as the file says\n")
+    assert f"revision {commit} of {PATH} at main" in status.out
+    assert host.reconcile("suspend").out == "edge-1: suspended until resumed\n"
+    agent.hears("status", "Suspended")
+    assert agent.stop() == 0
+
+
 def test_a_signal_fetches_at_once(host: Host, repository: Repository) -> None:
     repository.commit(WEB)
     agent = Agent(host, "--git", str(repository.folder), "--path", PATH, "--every", "1h")
