@@ -257,6 +257,7 @@ class Agent:
     def _first_owner(self) -> str:
         """An agent begins with a good file: whose things it keeps stands in it. Raises ReconcileError."""
         wish = read_whole(self._source.text())
+        self._source.taken(wish.text)
         self._known.coming = wish
         self._seen = wish.revision
         return wish.document.name
