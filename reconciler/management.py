@@ -23,10 +23,11 @@ from reconciler.core.messages import HOST, IPAddress, IPInterface, IPNetwork, Sn
 from reconciler.core.plan import Action, Plan, Step
 from reconciler.core.resource import Key
 from reconciler.kinds import Address, Bridge, BridgePort, Element, HostLink, Route, Tap, Veth
+from reconciler.kinds.address import RTN_UNICAST
 from reconciler.kinds.layout import PUBLISHING
 from reconciler.kinds.links import link_key, netns_key
 from reconciler.kinds.marks import owner_of
-from reconciler.kinds.route import RTN_UNICAST, canonical_metric
+from reconciler.kinds.route import canonical_metric
 
 
 @dataclass(frozen=True, slots=True)

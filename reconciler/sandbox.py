@@ -33,9 +33,8 @@ from reconciler.core.messages import (
 )
 from reconciler.errors import RefusedError
 from reconciler.kernel.live import LiveKernel
-from reconciler.kinds.address import AF_INET, AF_INET6, IFA_F_NODAD
+from reconciler.kinds.address import AF_INET, AF_INET6, IFA_F_NODAD, RT_TABLE_MAIN, RTN_UNICAST
 from reconciler.kinds.links import set_link
-from reconciler.kinds.route import RT_TABLE_MAIN, RTN_UNICAST
 from reconciler.manifest.document import Document
 
 GATEWAY, CLIENT = "sandbox-gateway", "sandbox-client"

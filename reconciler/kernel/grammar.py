@@ -75,6 +75,7 @@ ROUTE = Grammar(
         "RTA_OIF": Attribute(4, "uint32"),
         "RTA_GATEWAY": Attribute(5, "target"),
         "RTA_PRIORITY": Attribute(6, "uint32"),
+        "RTA_PREFSRC": Attribute(7, "target"),
     },
 )
 

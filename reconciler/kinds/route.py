@@ -9,13 +9,10 @@ from typing import ClassVar, Self
 
 from reconciler.core.messages import PROTOCOL, Attributes, Index, Netlink, Request, Snapshot
 from reconciler.core.resource import Key, Resource, Stage
-from reconciler.kinds.address import AF_INET, AF_INET6, RT_SCOPE_UNIVERSE
+from reconciler.kinds.address import AF_INET, AF_INET6, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, RT_TABLE_MAIN, RTN_UNICAST
 from reconciler.kinds.links import link_key
 from reconciler.kinds.marks import owner_of
 
-RT_TABLE_MAIN = 254
-RT_SCOPE_LINK = 253
-RTN_UNICAST = 1
 RTPROT_BOOT = 3
 _BY_ITSELF = frozenset({1, 2, 9})
 """RTPROT_REDIRECT, _KERNEL, _RA: routes that come and go by themselves."""

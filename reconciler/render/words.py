@@ -144,6 +144,8 @@ def change(difference: Difference) -> str:
         return f"taken over from {_whose(before)}" if after else "given back"
     if field == "rules":
         return rules_change(before or (), after or ())
+    if field == "connected":
+        return "the route to its subnet is made again" if after else "the route to its subnet is taken away"
     return f"{_field(field)}{value(before, field)} → {value(after, field)}"
 
 
@@ -154,6 +156,8 @@ def drift(difference: Difference) -> str:
         return "foreign" if before is None else f"belongs to {_whose(before)}"
     if field == "rules":
         return "rules are not as they should be"
+    if field == "connected":
+        return "the route to its subnet is missing" if after else "there is a route to its subnet"
     return f"{_field(field)}{value(before, field)}, should be {value(after, field)}"
 
 
