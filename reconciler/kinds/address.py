@@ -68,8 +68,9 @@ class Address(Resource):
         yield self._message("RTM_DELADDR", ())
 
     def delete_stage(self) -> Stage:
-        """After the new ones are there: a link that loses its last address loses its routes."""
-        return Stage.TIDY
+        """After the new ones are there: a link that loses its last address loses its routes. But one without its own route would be the
+        first of its subnet, for which alone the kernel makes one."""
+        return Stage.TIDY if self.connected else Stage.CLEAR
 
     def _message(self, type: str, flags: tuple[str, ...]) -> Netlink:
         v6 = self.address.version == 6

@@ -62,3 +62,13 @@ def test_an_undo_takes_it_away_again(settled: Host) -> None:
     failing = FILE.replace("db: {}", "db: {sysctls: {net.ipv4.no_such_thing: 1}}")
     assert host.reconcile("-f", str(host.write(failing, "failing.yaml"))).code == 7
     assert host.run("ip -n web route") == before
+
+
+def test_an_address_that_takes_the_place_of_one_without_it_gets_one(settled: Host) -> None:
+    """Beside the old one it would be a secondary address, for which the kernel makes no route."""
+    host = settled
+    before = routes(host)
+    host.run("ip -n web route flush table main")
+    host.write(FILE.replace("10.88.0.10", "10.88.0.11"))
+    assert host.reconcile().code == 0
+    assert routes(host) == [line.replace("10.88.0.10", "10.88.0.11") for line in before]
