@@ -82,12 +82,13 @@ DAMAGES = (
     "for n in $(ip -br link show type bridge | awk '/^br-[0-9]/ {print $1}'); do ip link set $n down mtu 1300; done",
     "for n in $(ip -br link show type veth | awk '/^c[0-9]-/ {print $1}' | cut -d@ -f1); do ip link delete $n; break; done",
     "for n in $(ip -br link show type veth | awk '/^c[0-9]-/ {print $1}' | cut -d@ -f1); do ip link set $n nomaster; done",
-    "for n in $(ls /run/netns); do case $n in c?) ip netns delete $n; break;; esac; done",
+    "for n in $(ls /run/netns); do case $n in c?) ip -n $n link delete eth0; ip netns delete $n; break;; esac; done",
     "for n in $(ls /run/netns); do case $n in c?) ip -n $n address flush dev eth0; ip -n $n link set lo down;; esac; done",
     "for n in $(ls /run/netns); do case $n in c?) ip -n $n route flush table main;; esac; done",
     "sysctl -qw net.ipv4.ip_forward=0",
 )
-"""What others do to ours. One that finds nothing to do it to does nothing."""
+"""What others do to ours. One that finds nothing to do it to does nothing. (A namespace takes its links along only some time after it has
+gone, which would look like a change by the run that comes next: so its link goes first.)"""
 
 
 def fault(chance: random.Random) -> tuple[str, Fault]:
