@@ -134,7 +134,8 @@ def measured(watched: Watched) -> dict[str, float]:
         "element": statistics.median(elements),
         "file": statistics.median(changed(watched, turn) for turn in range(RUNS)),
     }
-    watched.quiet(3.0)
+    # The last new file is followed by a look at everything, some seconds later.
+    watched.quiet(10.0)
     before = cpu(watched.process.pid)
     time.sleep(5)
     result["rest"] = (cpu(watched.process.pid) - before) / 5
