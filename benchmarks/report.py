@@ -90,7 +90,7 @@ def _absent(result: Result) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 # --- the plot --------------------------------------------------------------------------------------------------------
 
-_LEFT, _WIDTH, _BAR, _GAP, _TOP = 340, 400, 22, 12, 56
+_LEFT, _WIDTH, _BAR, _GAP, _TOP = 370, 400, 22, 12, 56
 
 
 def plot(result: Result) -> str:
