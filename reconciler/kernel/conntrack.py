@@ -16,7 +16,7 @@ from reconciler.core.messages import FlushConntrack, IPAddress
 from reconciler.errors import PlatformError
 from reconciler.kernel import decode, wire
 from reconciler.kernel.meter import Meter
-from reconciler.kernel.netlink import BATCH, Answer, Chunk, Family, Message, NetlinkError, Socket
+from reconciler.kernel.netlink import BATCH, Answer, Chunk, Family, Message, NetlinkError, Socket, persist
 
 _SUBSYSTEM = 1 << 8  # NFNL_SUBSYS_CTNETLINK
 _GET, _DELETE = _SUBSYSTEM | 1, _SUBSYSTEM | 2
@@ -33,8 +33,6 @@ _PROTOCOLS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132, "udplite": 136}
 _AF = {4: 2, 6: 10}
 _ABSENT = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.ENOENT)
 _PORT = struct.Struct(">H")
-_TRIES = 3
-_PASSING = frozenset({errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EBUSY})
 
 
 def _name(kind: int) -> str:
@@ -90,13 +88,7 @@ def flush(meter: Meter, requests: Sequence[FlushConntrack], local: Callable[[IPA
     """
     wanted = Wanted(requests, local)
     try:
-        for tries_left in reversed(range(_TRIES)):
-            try:
-                _flush(meter, requests, wanted)
-                break
-            except OSError as error:
-                if error.errno not in _PASSING or not tries_left:
-                    raise
+        persist(lambda: _flush(meter, requests, wanted))
     except NetlinkError as error:
         if error.errno == errno.EPERM:
             raise PlatformError("connection tracking cannot be read: it needs CAP_NET_ADMIN") from error

@@ -15,11 +15,13 @@ import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from reconciler.errors import PlatformError, RefusedError
 from reconciler.kernel import wire
 from reconciler.kernel.meter import Meter
+
+T = TypeVar("T")
 
 Chunk: TypeAlias = tuple[bytes, int, int]
 """The body of a message: data[start:end]."""
@@ -41,6 +43,8 @@ _RECEIVE_BUFFER = 4 << 20
 _RECEIVE = 64 << 10  # the kernel fills dump buffers to 32 KiB at most
 _TIMEOUT = struct.pack("@ll", 2, 0)
 _TRIES = 12
+_PATIENCE = 3
+_PASSING = frozenset({errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EBUSY})
 
 
 class Message(NamedTuple):
@@ -59,6 +63,20 @@ class Answer:
     message: str = ""
     lost: bool = False
     """There is none: whether it was done is not known."""
+
+
+def persist(action: Callable[[], T]) -> T:
+    """What `action` returns, which is tried again when it fails for want of memory and the like.
+
+    It is to make a socket of its own each time: one whose dump broke off is left with it.
+    """
+    for _ in range(_PATIENCE - 1):
+        try:
+            return action()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+    return action()
 
 
 class InterruptedDumpError(RefusedError):

@@ -28,13 +28,10 @@ from reconciler.kernel import decode, sysctl, wire
 from reconciler.kernel.decode import RawLink
 from reconciler.kernel.meter import Meter
 from reconciler.kernel.namespaces import Identity, Namespaces
-from reconciler.kernel.netlink import NetlinkError, Socket
+from reconciler.kernel.netlink import NetlinkError, Socket, persist
 
 _NETNSA_NSID, _NETNSA_FD = 1, 3  # linux/net_namespace.h
 _NOT_ASSIGNED = -1
-_TRIES = 3
-_PASSING = frozenset({errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EBUSY})
-"""Want of memory and the like: the next try may well do. It takes a socket of its own, since one whose dump broke off is left with it."""
 
 
 @dataclass(slots=True)
@@ -125,7 +122,7 @@ class _Observer:
                 if name:
                     stack.enter_context(self._namespaces.entered(opened))
                 if identity not in self._looks:
-                    self._looks[identity] = self._dump(name)
+                    self._looks[identity] = persist(lambda: self._dump(name))
                 self._named[name] = (identity, sysctl.read(self._meter, sysctls))
         except OSError as error:
             where = f"the network namespace {name}" if name else "the host's network namespace"
@@ -140,15 +137,6 @@ class _Observer:
         }
 
     def _dump(self, name: str) -> _Look:
-        for _ in range(_TRIES - 1):
-            try:
-                return self._dump_once(name)
-            except OSError as error:
-                if error.errno not in _PASSING:
-                    raise
-        return self._dump_once(name)
-
-    def _dump_once(self, name: str) -> _Look:
         with Socket(self._meter) as socket:
             if name == HOST and self._links is not None:
                 links = {raw.index: raw for raw in _some_links(socket, self._links)}

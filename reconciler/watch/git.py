@@ -111,7 +111,9 @@ class Git:
 
     def taken(self, text: Text) -> None:
         """The commit is kept: an agent that is started again begins with it, if the newest is invalid."""
-        self._git("update-ref", _GOOD, text.revision)
+        # What cannot be written down (a full disk) is no reason not to do it.
+        with contextlib.suppress(ReconcileError):
+            self._git("update-ref", _GOOD, text.revision)
 
     def directories(self) -> frozenset[Path]:
         """None: the thread tells."""

@@ -68,10 +68,11 @@ class Mirror:
 
     def want(self, desired: State) -> None:
         """From now on, `desired` is what is wanted."""
-        for item in _unlike(self.desired.resources, desired.resources):
+        changed = tuple(_unlike(self.desired.resources, desired.resources))
+        for item in changed:
             if self.desired.resources.get(item.key) is item:
                 self._expect_no_more(item)
-        for item in _unlike(self.desired.resources, desired.resources):
+        for item in changed:
             if desired.resources.get(item.key) is item:
                 self._expect(item)
         self._order = {key: position for position, key in enumerate(desired.resources)}

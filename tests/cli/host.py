@@ -17,6 +17,7 @@ import pytest
 from reconciler.cli import main
 from reconciler.core.messages import HOST, Scope
 from reconciler.kernel.live import LiveKernel
+from tests.support.ruleset import without_handles
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -161,17 +162,7 @@ class Host:
 def rules() -> list[str]:
     """The whole ruleset, one line for each thing, without the numbers that the kernel counts on and what goes by itself."""
     said = subprocess.run(["nft", "-j", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
-    return [json.dumps(_without_handles(item), sort_keys=True) for item in json.loads(said)["nftables"]]
-
-
-def _without_handles(value: Any) -> Any:
-    if isinstance(value, dict):
-        left_out = {"handle", "index", *(["elem"] if "timeout" in value.get("flags", ()) else [])}
-        return {key: _without_handles(item) for key, item in value.items() if key not in left_out}
-    if isinstance(value, list):
-        items = [_without_handles(item) for item in value]
-        return sorted(items, key=json.dumps) if all(isinstance(item, list | dict | str) for item in items) else items
-    return value
+    return [json.dumps(without_handles(item), sort_keys=True) for item in json.loads(said)["nftables"]]
 
 
 def environment(variables: dict[str, str]) -> dict[str, str]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.ruleset import without_handles
+
 NETNS = Path("/run/netns")
 _FLEETING = re.compile(
     r"ifindex|link_index|link_netnsid|iflink|operstate|linkmode|stats(64)?|promiscuity|allmulti|num_[tr]x_queues|carrier.*|"
@@ -84,19 +86,8 @@ def _rules() -> list[str]:
             chain = tuple(str(item["rule"][part]) for part in ("family", "table", "chain"))
             places[chain] = places.get(chain, 0) + 1
             place = f"{places[chain]:03} "
-        lines.append(place + json.dumps(_without_handles(item), sort_keys=True))
+        lines.append(place + json.dumps(without_handles(item), sort_keys=True))
     return sorted(lines)
-
-
-def _without_handles(value: Any) -> Any:
-    if isinstance(value, dict):
-        # Elements with a timeout go by themselves.
-        left_out = {"handle", "index", *(["elem"] if "timeout" in value.get("flags", ()) else [])}
-        return {key: _without_handles(item) for key, item in value.items() if key not in left_out}
-    if isinstance(value, list):
-        items = [_without_handles(item) for item in value]
-        return sorted(items, key=json.dumps) if all(isinstance(item, list | dict | str) for item in items) else items
-    return value
 
 
 def _mounts() -> list[str]:
