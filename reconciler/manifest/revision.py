@@ -103,7 +103,8 @@ def _blocks(document: Document, name: str, old: list[str], new: list[str]) -> li
         start, place, inner = starts[position]
         bridge = document.bridges[place]
         stop = _end(old, start)
-        if end > stop or not _is_plain_block(old, start, bridge.name):
+        # In the new text they are as many lines as before and the added ones, or something else begins among them.
+        if end > stop or _end(new, start) != stop + growth or not _is_plain_block(old, start, bridge.name):
             return None
         found[start] = _Block(bridge, bridge.containers[inner], start, stop, stop + growth)
         if len(found) > _MOST:

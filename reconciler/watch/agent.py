@@ -118,6 +118,8 @@ class Known:
     conflicts: frozenset[Key] = frozenset()
     """What something foreign stands in the way of."""
     mirror: Mirror | None = None
+    mirrored: str = ""
+    """The revision that `mirror` has as what is wanted. It is that of `wish`, or of one that waits, or was refused meanwhile."""
     drift: dict[Key, str] = field(default_factory=dict)
     pending: dict[Key, Key] = field(default_factory=dict)
     """By what waits: what for."""
@@ -383,7 +385,6 @@ class Agent:
             if revision == seen:
                 return
             wish = self._understood(self._source.text())
-            self._source.taken(wish.text)
             if wish.document.name != self._owner:
                 raise ReconcileError(
                     f"the file names another owner, {wish.document.name!r}: restart the agent if that is meant "
@@ -391,6 +392,7 @@ class Agent:
                 )
             if not self._options.allow_empty:
                 guards.refuse_empty(len(wish.document.bridges), str(self._source))
+            self._source.taken(wish.text)
         except ReconcileError as error:
             self._invalid(error)
             return
@@ -434,7 +436,9 @@ class Agent:
         It is followed by one in any case, at leisure: by then, what was read in part is read as a whole.
         """
         mirror, last = self._known.mirror, self._known.wish
-        if mirror is None or last is None or not self._options.heal:
+        if mirror is None or last is None or self._known.mirrored != last.revision:
+            return False
+        if not self._options.heal or self._known.condition.cannot_look:
             return False
         # What is to be done whole or not at all, ways to protect, what was refused before, and what is held back are matters of the whole.
         if self._options.atomic or self._options.protect or self._pace.holds:
@@ -466,6 +470,7 @@ class Agent:
             if not is_small(plan):
                 return False
             otherwise.pop_all()
+        self._known.mirrored = wish.revision
         done, settled = self._do(mirror, around, plan)
         if not settled:
             return False
@@ -543,7 +548,7 @@ class Agent:
             self._drifted(described(plan))
             if not self._options.heal:
                 self._known.wish, self._known.coming = wish, None
-            self._adopt(plan, view)
+            self._adopt(wish, plan, view)
             return
         self._known.drift = {}
         done: tuple[Step, ...] = ()
@@ -568,7 +573,7 @@ class Agent:
         elif done:
             self._healed(done, took)
         self._known.wish, self._known.coming = wish, None
-        self._adopt(result.left, result.view)
+        self._adopt(wish, result.left, result.view)
 
     def _refusal(
         self, kernel: reconcile.Kernel, desired: State, plan: Plan, view: reconcile.View
@@ -607,12 +612,13 @@ class Agent:
         if self._known.wish is not None:
             self._pace.at(self._clock(), Task.FULL)
 
-    def _adopt(self, plan: Plan, view: reconcile.View) -> None:
-        """What is known now, after a look at everything."""
+    def _adopt(self, wish: Wish, plan: Plan, view: reconcile.View) -> None:
+        """What is known now, after a look at everything with regard to `wish`."""
         if self._known.wish is not None and self._known.wish.whole:
             self._known.whole = self._known.wish
         self._known.conflicts = frozenset(item.desired.key for item in plan.conflicts)
         self._known.mirror = Mirror(view.desired, view.found, self._owner, self._options.policy)
+        self._known.mirrored = wish.revision
         self._known.pending = {item.resource.key: item.missing for item in plan.pending}
         self._pace.excuse(self._known.pending)
         namespaces = reconcile.scope_of(view.desired, self._owner).namespaces
@@ -678,6 +684,9 @@ class Agent:
         todo = keep_going.without(plan, self._pace.held(self._clock()))
         if not todo.steps:
             return True
+        if self._known.wish is None or self._known.mirrored != self._known.wish.revision:
+            # What differs, differs from what nobody has let pass yet.
+            return False
         if not is_small(plan):
             return False
         done, settled = self._do(mirror, around, todo)

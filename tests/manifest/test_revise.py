@@ -168,6 +168,9 @@ def test_ports_of_several_containers_are_taken_up_together() -> None:
         ("- 8080:80", "- &port 8080:80"),
         ("- 8080:80", "- |\n            8080:80"),
         ("\n", "\r\n"),
+        ("          - 8080:80\n", "          - 8080:80\n...\n"),  # the end of the document, in the midst of it
+        ("      # nothing yet\n", "---\n"),
+        ("          - 8080:80\n", "          - 8080:80\nx-a: 1\n"),
     ],
 )
 def test_anything_else_takes_reading_the_whole_file(old: str, new: str) -> None:
