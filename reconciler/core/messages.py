@@ -85,6 +85,8 @@ class Netlink:
     flags: tuple[str, ...] = ()
     header: tuple[tuple[str, Value], ...] = ()
     attributes: Attributes = Attributes(())
+    late: bool = False
+    """It is to be done when all that its stage builds is there."""
 
     @property
     def goes_on(self) -> bool:

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from reconciler.core.messages import FlushConntrack, Request
+from reconciler.core.messages import FlushConntrack, Netlink, Request
 from reconciler.core.resource import Difference, Key, Note, Origin, Resource, Stage
 
 
@@ -149,10 +149,10 @@ _STAGE_OF_TRANSACTION = {Stage.DISARM: Stage.EXPOSE, Stage.GUARD: Stage.WITHDRAW
 
 
 def schedule(steps: Iterable[Step]) -> Schedule:
-    """The requests of `steps`, in order, with flushes of conntrack behind the transaction they belong to.
+    """The requests of `steps`, in order, with those that are late at the end of their stage.
 
-    A flow must be forgotten after the rule that made it has changed, and nftables requests must be adjacent to become one
-    transaction, which is what makes a change of many ports all or nothing.
+    Flushes of conntrack are: a flow must be forgotten after the rule that made it has changed, and nftables requests must be
+    adjacent to become one transaction, which is what makes a change of many ports all or nothing.
     """
     requests: list[tuple[Request, int]] = []
     late: list[tuple[Request, int]] = []
@@ -163,9 +163,13 @@ def schedule(steps: Iterable[Step]) -> Schedule:
             requests += late
             late, current = [], stage
         for request in step.requests():
-            (late if isinstance(request, FlushConntrack) else requests).append((request, position))
+            (late if _is_late(request) else requests).append((request, position))
     requests += late
     return Schedule(tuple(item for item, _ in requests), tuple(position for _, position in requests))
+
+
+def _is_late(request: Request) -> bool:
+    return request.late if isinstance(request, Netlink) else isinstance(request, FlushConntrack)
 
 
 def arrange(steps: Iterable[Step]) -> tuple[Step, ...]:
@@ -182,11 +186,16 @@ def arrange(steps: Iterable[Step]) -> tuple[Step, ...]:
     for step in given:
         places.setdefault(step.key.namespace, len(places))
 
-    def order(step: Step) -> tuple[int, int, int]:
+    ranks = {step.key: step.subject.rank for step in given if step.action is Action.CREATE}
+    numbers = {step.key: number for number, step in enumerate(given) if step.after is not None}
+
+    def order(step: Step) -> tuple[int, ...]:
         item = step.subject
         place = places[item.key.namespace]
         if step.after is not None:
-            return item.create_stage(), place, item.rank
+            ahead = item.follows() if step.action is Action.CREATE else None
+            ahead = ahead if ahead in ranks else item.key
+            return item.create_stage(), place, ranks.get(ahead, item.rank), numbers[ahead], item.rank
         stage = item.delete_stage()
         if item.key in coming or item.crowd() in crowds:
             # The old one makes room for the new, also where deletions come last otherwise.

@@ -96,6 +96,10 @@ class Resource:
         """What else must be there for this to make sense; while it is not, this waits (a port whose container is not there yet)."""
         return ()
 
+    def follows(self) -> Key | None:
+        """What this is created right behind, rather than with its kind, if that is created too."""
+        return None
+
     def create(self) -> Iterator[Request]:
         """The requests that make this where nothing is."""
         raise NotImplementedError

@@ -22,7 +22,7 @@ IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
 IFLA_LINKINFO, IFLA_IFALIAS, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 18, 20, 29, 37
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_BR_STP_STATE, IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED, IFLA_TUN_TYPE = 5, 4, 33, 3
-IFA_ADDRESS, IFA_LOCAL, IFA_PROTO = 1, 2, 11
+IFA_ADDRESS, IFA_LOCAL, IFA_CACHEINFO, IFA_PROTO = 1, 2, 6, 11
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_TABLE, RTA_VIA = 1, 4, 5, 6, 15, 18
 _IFF_UP = 1
 _IFF_TAP = 2
@@ -46,6 +46,7 @@ _OF_LINK = frozenset(
 _OF_INFO = frozenset({IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA})
 _OF_PORT = frozenset({IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED})
 _OF_ADDRESS = frozenset({IFA_ADDRESS, IFA_LOCAL, IFA_PROTO})
+_CACHEINFO = wire.ATTRIBUTE.pack(20, IFA_CACHEINFO)
 _OF_ROUTE = frozenset({RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_TABLE, RTA_VIA})
 
 ALL_LINKS = wire.IFINFO.pack(0, 0, 0, 0, 0) + wire.attribute(
@@ -161,11 +162,20 @@ def address(chunk: Chunk, name: Callable[[int], str | None]) -> AddressRecord | 
     (linux/if_addr.h). IPv6 has IFA_ADDRESS alone but for those.
     """
     data, at, end = chunk
-    found = _address(data[at:end])
+    found = _address(_without_times(data[at:end]))
     where = name(found.link)
     if found.address is None or where is None:
         return None
     return AddressRecord(where, found.address, found.scope, found.protocol)
+
+
+def _without_times(data: bytes) -> bytes:
+    """`data` without the attribute that says when it came and how long it lasts, which makes equal addresses unlike."""
+    if data[0] == _AF_INET6 and data[28:32] == _CACHEINFO:  # behind the one address (inet6_fill_ifaddr)
+        return data[:28] + data[48:]
+    if data[0] == _AF_INET and data[-20:-16] == _CACHEINFO:  # the last of all (inet_fill_ifaddr)
+        return data[:-20]
+    return data
 
 
 class _RawAddress(NamedTuple):

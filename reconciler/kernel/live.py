@@ -245,6 +245,7 @@ class _Submission:
 
     def _send_netlink(self, first: int, namespace: str) -> None:
         """Send the next datagram of a run of messages to one namespace."""
+        from reconciler.kernel import fusing
         from reconciler.kernel.batch import Batch
 
         doomed = removal.leading(self._rest(first), namespace)
@@ -255,18 +256,19 @@ class _Submission:
             lambda item: isinstance(item, Netlink) and item.namespace == namespace, self._rest(first)
         )
         with Batch(self._socket(namespace), self._namespaces) as batch:
-            error = batch.fill(cast("Iterator[Netlink]", run))
+            error = batch.fill(fusing.groups(cast("Iterator[Netlink]", run)))
             answers = batch.send()
         self._take(first, answers, error)
 
     def _remove_links(self, first: int, doomed: Sequence[Netlink]) -> None:
         """Delete as many links as one datagram takes, by one message behind those that mark them. One that is not there
         any more is told, and the others go all the same."""
+        from reconciler.kernel import fusing
         from reconciler.kernel.batch import Batch
 
         namespace, group = doomed[0].namespace, removal.fresh_group()
-        with Batch(self._socket(namespace), self._namespaces) as batch:
-            error = batch.fill(removal.marks(doomed, group), quiet=True)
+        with Batch(self._socket(namespace), self._namespaces, removal.MOST) as batch:
+            error = batch.fill(map(fusing.alone, removal.marks(doomed, group)))
             if error is not None:
                 self._fail(first + len(batch), error.errno or errno.EIO, _words(error))
                 return
@@ -280,19 +282,11 @@ class _Submission:
         """Take links that were not deleted out of the group that was to be."""
         from reconciler.kernel.batch import Batch
 
-        if not spared:
-            return
-        *quiet, last = removal.marks(spared, removal.NO_GROUP)
         with Batch(self._socket(namespace), self._namespaces) as batch:
-            for request in quiet:
-                with contextlib.suppress(OSError):  # it is not there any more
-                    batch.add(request, quiet=True)
-            try:
+            for request in removal.marks(spared, removal.NO_GROUP):
                 # Added, not filled in: as many as were marked in one datagram fit into one, and each is to be freed.
-                batch.add(last)
-            except OSError:
-                self._set_free(namespace, spared[:-1])
-                return
+                with contextlib.suppress(OSError):  # it is not there any more
+                    batch.add(request)
             batch.send()
 
     def _take(self, first: int, answers: Sequence[Answer], error: OSError | None) -> None:

@@ -6,12 +6,11 @@ no more file descriptors than one.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.messages import (
@@ -76,7 +75,14 @@ def observe(scope: Scope, named: Sequence[str], namespaces: Namespaces, meter: M
     Raises PlatformError when not allowed to look, RefusedError when the kernel will not show something in
     full.
     """
-    observer = _Observer(namespaces, meter, None if scope.part is None else scope.part.links)
+    with namespaces.touring() as enter:
+        observer = _Observer(namespaces, meter, None if scope.part is None else scope.part.links, enter)
+        _look_around(observer, scope, named)
+    observer.pair()
+    return observer.records()
+
+
+def _look_around(observer: _Observer, scope: Scope, named: Sequence[str]) -> None:
     wanted: dict[str, list[str]] = {}
     for namespace, name in sorted(scope.sysctls):
         wanted.setdefault(namespace, []).append(name)
@@ -87,17 +93,18 @@ def observe(scope: Scope, named: Sequence[str], namespaces: Namespaces, meter: M
         for name in named:
             if name not in scope.namespaces:
                 observer.look(name, wanted.get(name, ()), unless=by_processes)
-    observer.pair()
-    return observer.records()
 
 
 class _Observer:
-    """`links` are those of the host to look at, None for all."""
+    """`links` are those of the host to look at, None for all; `enter` puts us into a namespace."""
 
-    def __init__(self, namespaces: Namespaces, meter: Meter, links: frozenset[str] | None) -> None:
+    def __init__(
+        self, namespaces: Namespaces, meter: Meter, links: frozenset[str] | None, enter: Callable[[int], None]
+    ) -> None:
         self._namespaces = namespaces
         self._meter = meter
         self._links = links
+        self._enter = enter
         self._looks: dict[Identity, _Look] = {}
         self._named: dict[str, tuple[Identity, dict[str, str]]] = {}
         self._by_nsid: dict[int, _Look] = {}
@@ -108,22 +115,23 @@ class _Observer:
         return frozenset(self._named[name][0] for name in names if name in self._named)
 
     def look(self, name: str, sysctls: list[str] | tuple[str, ...], unless: Set[Identity] = frozenset()) -> None:
-        """Look into the namespace of that name, if there is one, and it is none of `unless`."""
+        """Look into the namespace of that name, if there is one, and it is none of `unless`. The host's is to be the first."""
         try:
-            with contextlib.ExitStack() as stack:
-                try:
-                    opened = self._namespaces.open(name)
-                except FileNotFoundError:
-                    return
-                stack.callback(os.close, opened)
+            try:
+                opened = self._namespaces.open(name)
+            except FileNotFoundError:
+                return
+            try:
                 identity = self._namespaces.identity(opened)
                 if identity in unless:
                     return
-                if name:
-                    stack.enter_context(self._namespaces.entered(opened))
+                if name != HOST:
+                    self._enter(opened)
                 if identity not in self._looks:
                     self._looks[identity] = persist(lambda: self._dump(name))
                 self._named[name] = (identity, sysctl.read(self._meter, sysctls))
+            finally:
+                os.close(opened)
         except OSError as error:
             where = f"the network namespace {name}" if name else "the host's network namespace"
             raise RefusedError(f"{where} cannot be looked at: {error.strerror or error}") from error

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 from reconciler.core.messages import Attributes, Netlink, Request
 
 WORTH_A_GROUP = 3
+MOST = 1000
+"""Links that one datagram puts into a group: what is done is not acknowledged one by one, so there is room for hundreds."""
 NO_GROUP = 0
 """INIT_NETDEV_GROUP, that of links nobody has put into one."""
 

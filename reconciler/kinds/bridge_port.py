@@ -40,6 +40,10 @@ class BridgePort(Resource):
     def inside(self) -> tuple[Key, ...]:
         return link_key(HOST, self.link), link_key(HOST, self.bridge)
 
+    def follows(self) -> Key:
+        # So the kernel is told of both at once (reconciler.kernel.fusing).
+        return link_key(HOST, self.link)
+
     def create(self) -> Iterator[Request]:
         yield from set_link(HOST, self.link, up=self.up, IFLA_MASTER=Index(self.bridge))
         if self.hairpin or self.isolated:

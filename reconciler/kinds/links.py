@@ -23,24 +23,31 @@ def netns_key(name: str) -> Key:
     return Key("netns", HOST, name)
 
 
-def set_link(namespace: str, name: str, *, up: bool | None = None, **attributes: Value | None) -> Iterator[Netlink]:
+def set_link(
+    namespace: str, name: str, *, up: bool | None = None, late: bool = False, **attributes: Value | None
+) -> Iterator[Netlink]:
     """The request that changes a link that is there; nothing if there is nothing to change."""
     body = Attributes.of(**attributes)
     if up is None and not body.items:
         return
     flags: tuple[tuple[str, Value], ...] = () if up is None else (("flags", IFF_UP if up else 0), ("change", IFF_UP))
-    yield Netlink(namespace, "RTM_SETLINK", (), (("index", Index(name)), *flags), body)
+    yield Netlink(namespace, "RTM_SETLINK", (), (("index", Index(name)), *flags), body, late)
 
 
-def dress_new_link(namespace: str, name: str, alias: str, *, up: bool, **attributes: Value | None) -> Iterator[Netlink]:
-    """The requests that mark a link just made, and then change it.
+def mark_new_link(namespace: str, name: str, alias: str) -> Netlink:
+    """The request that marks a link just made.
 
-    They go by its name, so that they can travel in the datagram of the request that makes it. The kernel works that off whatever
+    It goes by its name, so that it can travel in the datagram of the request that makes it. The kernel works that off whatever
     becomes of us: a link of ours is not seen without its mark, not even after a crash. RTM_NEWLINK itself takes no alias for
     a new link (rtnl_create_link).
     """
+    return Netlink(namespace, "RTM_SETLINK", (), (), Attributes.of(IFLA_IFNAME=name, IFLA_IFALIAS=alias))
+
+
+def dress_new_link(namespace: str, name: str, alias: str, *, up: bool, **attributes: Value | None) -> Iterator[Netlink]:
+    """The requests that mark a link just made, and then change it, all by its name."""
     if alias:
-        yield Netlink(namespace, "RTM_SETLINK", (), (), Attributes.of(IFLA_IFNAME=name, IFLA_IFALIAS=alias))
+        yield mark_new_link(namespace, name, alias)
     flags = (("flags", IFF_UP if up else 0), ("change", IFF_UP))
     yield Netlink(namespace, "RTM_SETLINK", (), flags, Attributes.of(IFLA_IFNAME=name, **attributes))
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from reconciler.core.messages import HOST, Attributes, NamespaceFd, Netlink, Request, Snapshot
 from reconciler.core.resource import Key, Resource
-from reconciler.kinds.links import delete_link, dress_new_link, link_key, links, netns_key, set_link
+from reconciler.kinds.links import delete_link, link_key, links, mark_new_link, netns_key, set_link
 from reconciler.kinds.marks import alias, owner_of
 
 
@@ -44,13 +44,21 @@ class Veth(Resource):
         return (netns_key(self.peer[0]),) if self.peer and self.peer[0] != HOST else ()
 
     def create(self) -> Iterator[Request]:
+        """Makes the pair, and puts this end up when all that is inside of containers is done.
+
+        With both ends up there is a carrier, and each namespace begins to tell the whole bridge of its multicast groups and IPv6
+        addresses (MLD, DAD): of a thousand, that keeps the kernel's lock for links for as long as all our requests together do.
+        """
         assert self.peer is not None
         namespace, name = self.peer
         peer = Attributes.of(IFLA_IFNAME=name, IFLA_MTU=self.mtu, IFLA_NET_NS_FD=NamespaceFd(namespace))
         info = Attributes.of(IFLA_INFO_KIND="veth", IFLA_INFO_DATA=Attributes.of(VETH_INFO_PEER=peer))
         body = Attributes.of(IFLA_IFNAME=self.name, IFLA_ADDRESS=self.birth_mac, IFLA_MTU=self.mtu, IFLA_LINKINFO=info)
         yield Netlink(HOST, "RTM_NEWLINK", ("create", "excl"), (), body)
-        yield from dress_new_link(HOST, self.name, alias(self.owner) if self.owner else "", up=self.up)
+        if self.owner:
+            yield mark_new_link(HOST, self.name, alias(self.owner))
+        if self.up:
+            yield from set_link(HOST, self.name, up=True, late=True)
 
     def update(self, found: Self) -> Iterator[Request]:
         return set_link(
