@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
@@ -282,9 +282,10 @@ def namespace_of(attach: Attach) -> str:
 def lower_ports(work: _Lowering, bridge: BridgeNode, container: Container) -> None:
     """The container's published ports, and on a routed bridge what of them can be reached on its own addresses."""
     comment, opens_on = _comment(f"{bridge.name}/{container.name}"), (_opens_on(bridge, container),)
+    targets = _targets(container)
     for port in container.ports:
         origin = _origin(bridge, container, port)
-        for element in published(work, container, port, comment, opens_on):
+        for element in published(work, targets, port, comment, opens_on):
             work.add(origin, element)
     if bridge.mode is Mode.ROUTED:
         open_targets(work, bridge, container)
@@ -298,32 +299,36 @@ def _opens_on(bridge: BridgeNode, container: Container) -> Key:
 
 
 def published(
-    work: _Lowering, container: Container, port: Port, comment: str, opens_on: tuple[Key, ...]
+    work: _Lowering, targets: Mapping[int, IPAddress], port: Port, comment: str, opens_on: tuple[Key, ...]
 ) -> Iterator[Element]:
     """The elements of one published port: one per family for a port, or for a range that keeps its numbers; else one per port."""
-    for target in _targets(container, port):
-        address = () if port.host_ip is None or port.host_ip.is_unspecified else (str(port.host_ip),)
-        prefix, to = f"by_{'address' if address else 'any'}", str(target)
+    address = () if port.host_ip is None or port.host_ip.is_unspecified else (str(port.host_ip),)
+    prefix = f"by_{'address' if address else 'any'}"
+    for version, target in _led_to(targets, port):
         for ranges, first, data in _spans(port):
             yield Element(
                 owner=work.owner,
                 table=work.table,
-                set=f"{prefix}{'_range' if ranges else ''}{target.version}",
+                set=f"{prefix}{'_range' if ranges else ''}{version}",
                 match=(*address, port.protocol, first),
-                data=(to, *map(str, data)),
+                data=(str(target), *map(str, data)),
                 comment=comment,
                 waits_for=opens_on,
             )
 
 
-def _targets(container: Container, port: Port) -> Iterator[IPAddress]:
-    """The container's address, of each family that the port is published in: the first it has."""
-    for version in (4, 6):
-        if port.host_ip is None or port.host_ip.version == version:
-            for address in container.addresses:
-                if address.version == version:
-                    yield address.ip
-                    break
+def _targets(container: Container) -> dict[int, IPAddress]:
+    """The address that the container's ports lead to in each family: the first it has."""
+    found: dict[int, IPAddress] = {}
+    for address in container.addresses:
+        found.setdefault(address.version, address.ip)
+    return dict(sorted(found.items()))
+
+
+def _led_to(targets: Mapping[int, IPAddress], port: Port) -> Iterable[tuple[int, IPAddress]]:
+    """Those of `targets` in the families that the port is published in."""
+    only = None if port.host_ip is None else port.host_ip.version
+    return [(version, target) for version, target in targets.items() if only in (None, version)]
 
 
 def _spans(port: Port) -> Iterator[tuple[bool, str, tuple[int, ...]]]:
@@ -342,8 +347,9 @@ def open_targets(work: _Lowering, bridge: BridgeNode, container: Container) -> N
     """What can be reached on the container's own addresses: its published ports, by its own number."""
     spans: defaultdict[tuple[IPAddress, str], list[tuple[int, int]]] = defaultdict(list)
     origins: dict[tuple[IPAddress, str], Origin] = {}
+    targets = _targets(container)
     for port in container.ports:
-        for address in _targets(container, port):
+        for _, address in _led_to(targets, port):
             spans[address, port.protocol].append(port.target)
             origins.setdefault((address, port.protocol), _origin(bridge, container, port))
     comment = f"{bridge.name}/{container.name}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from reconciler.core.messages import FlushConntrack, Netlink, Request
 from reconciler.core.resource import Difference, Key, Note, Origin, Resource, Stage
@@ -35,25 +35,21 @@ class Step:
     reason: str = ""
     origin: Origin = Origin()
     implied: bool = False
+    action: Action = field(init=False, compare=False)
+    """What this does, which follows from before and after."""
+    subject: Resource = field(init=False, compare=False, repr=False)
+    """The resource that this is about: as it is to be, or as it was if it goes."""
+    key: Key = field(init=False, compare=False, repr=False)
+    """The key of what is changed."""
 
-    @property
-    def action(self) -> Action:
-        """What this does, which follows from before and after."""
-        if self.before is None:
-            return Action.CREATE
-        return Action.UPDATE if self.after is not None else Action.DELETE
-
-    @property
-    def subject(self) -> Resource:
-        """The resource that this is about: as it is to be, or as it was if it goes."""
+    def __post_init__(self) -> None:
+        # Asked for a dozen times by whatever looks at a plan.
         subject = self.after or self.before
         assert subject is not None
-        return subject
-
-    @property
-    def key(self) -> Key:
-        """The key of what is changed."""
-        return self.subject.key
+        create_or_update = Action.CREATE if self.before is None else Action.UPDATE
+        object.__setattr__(self, "subject", subject)
+        object.__setattr__(self, "key", subject.key)
+        object.__setattr__(self, "action", Action.DELETE if self.after is None else create_or_update)
 
     @property
     def disruptive(self) -> bool:

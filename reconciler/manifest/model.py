@@ -117,7 +117,7 @@ def _even(given: PortText | PortModel) -> PortText:
     port = (
         given if isinstance(given, PortText) else PortText(given.host_ip, given.published, given.target, given.protocol)
     )
-    ours, theirs = (last - first + 1 for first, last in (port.published, port.target))
+    ours, theirs = port.published[1] - port.published[0] + 1, port.target[1] - port.target[0] + 1
     if ours != theirs:
         ports = "port" if ours == 1 else "ports"
         raise ValueError(

@@ -570,15 +570,15 @@ def resolve_ports(work: Resolver, inner: Inner, addresses: tuple[IPInterface, ..
             work.problem_of_key((*inner.path, "ports"), why_not)
         return
     versions: set[int] = {address.version for address in addresses}
-    for place, port in enumerate(inner.container.ports):
-        path = (*inner.path, "ports", place)
+    positions = work.each_at((*inner.path, "ports"))
+    for place, (port, position) in enumerate(zip(inner.container.ports, positions, strict=False)):
         hosts = hosts_of(port, inner.bridge.host_ip, versions)
         if not hosts:
             address = port.host_ip or inner.bridge.host_ip[0]
             what = f"{address} is IPv{address.version}, and {inner.name} has no address of that family"
-            work.problem(path, f"{what} (give it one, or publish on another)")
+            work.problem((*inner.path, "ports", place), f"{what} (give it one, or publish on another)")
         for host in hosts:
-            yield Port(host, port.published, port.target, port.protocol, work.at(path))
+            yield Port(host, port.published, port.target, port.protocol, position)
 
 
 def no_ports(mode: str, bridge: str, container: str, addresses: tuple[IPInterface, ...]) -> str:

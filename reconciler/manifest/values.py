@@ -343,6 +343,9 @@ def as_protocol(value: Any) -> str:
     return text.lower()
 
 
+_port_text = _text("a port")
+
+
 def as_port(value: Any) -> PortText:
     """A published port in the short syntax."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -350,7 +353,7 @@ def as_port(value: Any) -> PortText:
         raise ValueError(
             f'port {number} names no host port, and a file cannot want "any" (write "HOST:{number}", as "8080:80")'
         )
-    text = _text("a port")(value)
+    text = _port_text(value)
     if ":" not in text:
         raise ValueError(
             f'{quoted(text)} names no host port, and a file cannot want "any" (write "HOST:CONTAINER", as "8080:80")'

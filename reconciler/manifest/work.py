@@ -84,6 +84,10 @@ class Resolver:
     def at(self, path: Path) -> Position:
         return self.merged.root.place(path)
 
+    def each_at(self, path: Path) -> Sequence[Position]:
+        """Where each value of the list at `path` is."""
+        return self.merged.root.places(path)
+
     def key(self, path: Path) -> Position:
         return self.merged.root.key_place(path)
 

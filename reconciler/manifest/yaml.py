@@ -91,6 +91,15 @@ class Node:
                 return last.used
         return last.position
 
+    def places(self, path: Path) -> list[Position]:
+        """`place` of each value of the list at `path`; none if there is no list."""
+        nodes = list(self.along(path))
+        items = nodes[-1].value
+        if len(nodes) <= len(path) or not isinstance(items, list):
+            return []
+        used = next((node.used for node in nodes if node.used), None)
+        return [used or item.used or item.position for item in items]
+
     def key_place(self, path: Path) -> Position:
         """Where the key of the value at `path` comes into being."""
         for depth, last in enumerate(self.along(path)):

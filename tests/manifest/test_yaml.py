@@ -127,6 +127,23 @@ def test_what_an_alias_repeats_is_at_the_alias_and_defined_at_the_anchor() -> No
     assert node.key_definition(("c", "x")) == Position("f.yaml", 2, 3)
 
 
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("a: [1, 2]\nb:\n  - &x 3\n  - *x\n", ("a",)),
+        ("a: [1, 2]\nb:\n  - &x 3\n  - *x\n", ("b",)),
+        ("a: &l {x: [1, 2]}\nb: *l\nc:\n  <<: *l\n", ("b", "x")),
+        ("a: &l {x: [1, 2]}\nb: *l\nc:\n  <<: *l\n", ("c", "x")),
+    ],
+)
+def test_the_places_of_a_list_are_those_of_its_values(text: str, path: tuple[str, ...]) -> None:
+    node, problems = yaml.read(text, "f.yaml")
+    assert node is not None
+    assert not problems
+    assert node.places(path) == [node.place((*path, number)) for number in range(2)]
+    assert node.places((*path, "no", "list")) == []
+
+
 def test_a_place_that_is_not_there_is_the_nearest_around_it() -> None:
     node, _ = yaml.read("a:\n  b: 1\n", "f.yaml")
     assert node is not None
