@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 from typing import Any
 
 from reconciler.cli import context, options
-from reconciler.errors import PlatformError
+from reconciler.errors import LockedError, PlatformError
 
 
 def add(commands: Any) -> None:
@@ -29,6 +30,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the suspension."""
+    from reconciler.kernel.lock import Lock
     from reconciler.watch import control
 
     owner = context.agents_owner(arguments)
@@ -37,6 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
         control.suspend(owner, until, arguments.reason)
     except OSError as error:
         raise PlatformError(f"cannot suspend: {error}") from error
+    # What the agent has begun is over when we say that it is suspended.
+    with contextlib.suppress(LockedError), Lock(owner, context.AGENTS_TURN):
+        pass
     told, _ = control.suspension(owner, time.time())
     print(f"{owner}: {told}" + ("" if control.ask(owner) else " (no agent is running now)"))
     return 0
