@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import time
 from typing import Any
 
@@ -39,9 +38,13 @@ def run(arguments: argparse.Namespace) -> int:
         control.suspend(owner, until, arguments.reason)
     except OSError as error:
         raise PlatformError(f"cannot suspend: {error}") from error
-    # What the agent has begun is over when we say that it is suspended.
-    with contextlib.suppress(LockedError), Lock(owner, context.AGENTS_TURN):
-        pass
     told, _ = control.suspension(owner, time.time())
+    try:
+        # What the agent has begun is over when we say so.
+        with Lock(owner, context.AGENTS_TURN):
+            pass
+    except LockedError as error:
+        print(f"{owner}: {told}; {error}")
+        return 0
     print(f"{owner}: {told}" + ("" if control.ask(owner) else " (no agent is running now)"))
     return 0

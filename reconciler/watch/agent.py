@@ -410,21 +410,27 @@ class Agent:
                 )
         except ReconcileError as error:
             self._invalid(error)
+            self._waits_no_more()
             return
         self._condition(invalid="")
         current = self._known.wish
         if current is not None and wish.revision == current.revision:
-            self._known.coming = None
             self._follows(wish)
-            if self._known.mirrored != wish.revision:
-                # What was told until now differs from one that waited, and does so no more.
-                self._pace.at(self._clock(), Task.FULL)
+            self._waits_no_more()
         elif wish.revision == self._known.refused:
             self._condition(refused=self._known.refusal)
+            self._waits_no_more()
         else:
             self._known.coming = wish
             if not self._advance(wish):
                 self._pace.at(self._clock(), Task.FULL)
+
+    def _waits_no_more(self) -> None:
+        """One that waits (for the end of a suspension) is not what the source says any more. What an agent begins with stays."""
+        if self._known.wish is not None and self._known.coming is not None:
+            self._known.coming = None
+            # What is told differs from that one.
+            self._pace.at(self._clock(), Task.FULL)
 
     def _understood(self, text: Text) -> Wish:
         """What `text` asks for. Raises ManifestError."""
@@ -494,8 +500,8 @@ class Agent:
         if not settled:
             return False
         self._note_pending(mirror, around, plan)
-        self._keep_at(wish)
         self._applied(wish, len(done), (self._clock() - began) * 1e3)
+        self._keep_at(wish)
         self._pace.at(self._clock() + _SETTLE, Task.FULL)
         return True
 

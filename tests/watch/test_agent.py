@@ -427,13 +427,17 @@ def test_what_waited_and_is_not_in_the_file_any_more_is_not_done(host: Host) -> 
     assert agent.stop() == 0
 
 
-def test_what_waited_and_was_taken_back_is_told_no_more(agent: Agent, host: Host) -> None:
+@pytest.mark.parametrize("then", [WEB, INVALID])
+def test_what_waited_and_was_taken_back_is_told_no_more(agent: Agent, host: Host, then: str) -> None:
     host.reconcile("suspend")
     agent.hears("status", "Suspended")
     replace(host.folder / "reconcile.yaml", WITHOUT_WEB)
     until(lambda: agent.status()["drift"])
-    replace(host.folder / "reconcile.yaml", WEB)
+    replace(host.folder / "reconcile.yaml", then)
     until(lambda: not agent.status()["drift"])
+    host.reconcile("resume")
+    agent.hears("looked", since=agent.said.index(agent.hears("resumed")))
+    assert in_sync_with(host, WEB)
 
 
 def test_a_refused_revision_that_is_tried_again_is_not_called_synced_meanwhile(host: Host) -> None:

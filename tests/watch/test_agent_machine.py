@@ -148,12 +148,11 @@ class Days(RuleBasedStateMachine):
     def reads(self) -> None:
         """The agent reads what is there now."""
         self.says_invalid = self.text in BROKEN
-        if not self.says_invalid:
-            self.says_refused = self.text == self.refused
-            if self.text == self.accepted:
-                self.coming = None
-            elif not self.says_refused:
-                self.coming = self.text
+        self.says_refused = self.text == self.refused if not self.says_invalid else self.says_refused
+        if not (self.says_invalid or self.says_refused or self.text == self.accepted):
+            self.coming = self.text
+        elif self.accepted is not None:
+            self.coming = None
         self.decides()
 
     def decides(self) -> None:
