@@ -408,6 +408,31 @@ def test_what_is_refused_is_refused_after_a_suspension_too(host: Host) -> None:
     assert agent.stop() == 0
 
 
+@pytest.mark.parametrize("port", ["9001", "9002"])
+def test_what_waits_is_nothing_to_start_from(host: Host, port: str) -> None:
+    """A file that differs by a port, or not at all, from one that waits and is to be refused: it is read before everything is looked at."""
+    other = "version: 1\nbridges:\n  br-other:\n    addresses: [10.88.9.1/24]\n    containers:\n"
+    other += "      new:\n        addresses: [10.88.9.9]\n"
+    file = host.write(WEB)
+    agent = Agent(host, "--max-deletes", "2")
+    agent.hears("status", "Synced")
+    host.reconcile("suspend")
+    agent.hears("status", "Suspended")
+    replace(file, f'{other}        ports: ["9001:80"]\n')
+    agent.hears("drifted", "delete")
+    agent.process.send_signal(signal.SIGSTOP)
+    host.reconcile("resume", "--name", "default")
+    replace(file, f'{other}        ports: ["{port}:80"]\n')
+    agent.process.send_signal(signal.SIGHUP)
+    since = agent.mark
+    agent.process.send_signal(signal.SIGCONT)
+    agent.hears("refused", "delet", since=since)
+    agent.hears("looked", since=since, times=2)
+    assert in_sync_with(host, WEB)
+    assert not {item["event"] for item in agent.said[since:]} & {"applied", "healed"}
+    assert agent.stop() == 0
+
+
 def test_what_waited_and_is_not_in_the_file_any_more_is_not_done(host: Host) -> None:
     file = host.write(WEB)
     agent = Agent(host)
@@ -479,14 +504,14 @@ def test_what_is_refused_after_a_restart_too_changes_nothing(host: Host) -> None
 
 def test_half_is_half_of_all_that_is_there_where_only_some_of_it_is_looked_at(agent: Agent, host: Host) -> None:
     file, mark = host.folder / "reconcile.yaml", agent.mark
-    more = ", ".join(f'"{port}:80"' for port in range(8080, 8092))
+    more = ", ".join(f'"{port}:80"' for port in range(8080, 8141))
     replace(file, WEB.replace('"8080:80"', more))
     agent.hears("applied", since=mark)
     agent.hears("looked", since=mark)
     mark = agent.mark
     replace(file, WEB)
-    assert agent.hears("applied", since=mark)["changes"] == 11
-    assert "looked" not in [item["event"] for item in agent.said[mark:]]
+    assert agent.hears("applied", since=mark)["changes"] == 60
+    assert "later" not in [item["event"] for item in agent.said[mark:]]
     assert in_sync(host)
 
 

@@ -93,7 +93,7 @@ DAMAGE = (
 )
 PATIENCE = 4
 """So often a thing may be damaged before the agent says that it is fought over (Rates.quarrel)."""
-OPTIONS = ((), (), ("--atomic",), ("--protect", "198.51.100.1"), ("--drift", "report"))
+OPTIONS = ((), (), (), (), ("--atomic",), ("--protect", "198.51.100.1"), ("--drift", "report"))
 
 
 def differing(text: str) -> Plan:
