@@ -578,6 +578,11 @@ class Agent:
             self._follows(wish)
             self._adopt(wish, plan, view)
             return
+        if self._is_outdated(wish):
+            # Which of the two was told first, that it may be done or that it is another now, is chance.
+            self._pace.hint_files(self._clock())
+            self._pace.at(self._clock(), Task.FULL)
+            return
         self._drifted({})
         done: tuple[Step, ...] = ()
         if wish is self._known.coming:
@@ -602,6 +607,15 @@ class Agent:
             self._healed(done, took)
         self._keep_at(wish)
         self._adopt(wish, result.left, result.view)
+
+    def _is_outdated(self, wish: Wish) -> bool:
+        """Whether `wish` has waited, and the source says something else by now."""
+        if wish is not self._known.coming or self._known.mirrored != wish.revision or self._known.wish is None:
+            return False
+        try:
+            return self._source.revision() != wish.revision
+        except ReconcileError:
+            return True
 
     def _refusal(
         self, kernel: reconcile.Kernel, desired: State, plan: Plan, view: reconcile.View
