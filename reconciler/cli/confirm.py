@@ -29,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     from reconciler.kernel import place
     from reconciler.kernel.lock import Lock
 
-    with Lock(safety.pending(arguments).owner, arguments.lock_timeout):
+    owner = safety.pending(arguments).owner
+    with Lock(owner, context.patience(owner, arguments)):
         journal = safety.pending(arguments)
         if not journal.failure:
             if journal.due(place.boot_id(), place.now()):

@@ -113,7 +113,7 @@ def require_privilege() -> None:
         )
 
 
-_AGENTS_TURN = 10.0
+AGENTS_TURN = 10.0
 
 
 def patience(owner: str, arguments: argparse.Namespace) -> float:
@@ -121,7 +121,7 @@ def patience(owner: str, arguments: argparse.Namespace) -> float:
     from reconciler.kernel.lock import agents_door
 
     asked: float = arguments.lock_timeout
-    return max(asked, _AGENTS_TURN if agents_door(owner).exists() else 0.0)
+    return max(asked, AGENTS_TURN if agents_door(owner).exists() else 0.0)
 
 
 @contextmanager

@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         from reconciler import confirm, timer
         from reconciler.kernel.lock import Lock
 
-        with Lock(safety.pending(arguments).owner, arguments.lock_timeout):
+        owner = safety.pending(arguments).owner
+        with Lock(owner, context.patience(owner, arguments)):
             journal = safety.pending(arguments)
             confirm.roll_back(kernel, journal, "by `reconcile rollback`")
         timer.stop(journal)

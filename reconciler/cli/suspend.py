@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from reconciler.cli import context, options
-from reconciler.errors import PlatformError
+from reconciler.errors import LockedError, PlatformError
 
 
 def add(commands: Any) -> None:
@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the suspension."""
+    from reconciler.kernel.lock import Lock
     from reconciler.watch import control
 
     owner = context.agents_owner(arguments)
@@ -38,5 +39,12 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise PlatformError(f"cannot suspend: {error}") from error
     told, _ = control.suspension(owner, time.time())
+    try:
+        # What the agent has begun is over when we say so.
+        with Lock(owner, context.AGENTS_TURN):
+            pass
+    except LockedError as error:
+        print(f"{owner}: {told}; {error}")
+        return 0
     print(f"{owner}: {told}" + ("" if control.ask(owner) else " (no agent is running now)"))
     return 0

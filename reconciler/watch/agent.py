@@ -257,12 +257,23 @@ class Agent:
         self._log("info", "serving", server.url)
 
     def _first_owner(self) -> str:
-        """An agent begins with a good file: whose things it keeps stands in it. Raises ReconcileError."""
-        wish = read_whole(self._source.text())
-        self._source.taken(wish.text)
+        """An agent begins with a good file, be it an earlier one: whose things it keeps stands in it. Raises ReconcileError."""
+        try:
+            wish = self._with_bridges(read_whole(self._source.text()))
+        except ReconcileError:
+            good = self._source.good()
+            if good is None:
+                raise
+            wish = self._with_bridges(read_whole(good))
         self._known.coming = wish
         self._seen = wish.revision
         return wish.document.name
+
+    def _with_bridges(self, wish: Wish) -> Wish:
+        """Raises GuardError if there are none, and that is not allowed."""
+        if not self._options.allow_empty:
+            guards.refuse_empty(len(wish.document.bridges), str(self._source))
+        return wish
 
     def _turn(self) -> None:
         """Waits until something is due, and does it."""
@@ -343,7 +354,11 @@ class Agent:
             events, self._engine_events = self._engine_events, []
         for event in events:
             self._heard_engine(event, now)
-        for path in map(Path, said):
+        paths, own = set(map(Path, said)), {Path(DIRECTORY), self._beside, confirm.directory()}
+        if paths & own:
+            # What happened in them is told by its name; they themselves may have gone, and come again.
+            self._watch_directories()
+        for path in paths - own:
             if path.parent == Path(DIRECTORY):
                 place = places.netns(path.name)
                 if self._concerning([place]):
@@ -384,27 +399,38 @@ class Agent:
             self._seen = revision = self._source.revision()
             if revision == seen:
                 return
-            wish = self._understood(self._source.text())
+            text = self._source.text()
+            # It may be another one than a moment ago; and then the same as before, a moment later.
+            self._seen = text.revision
+            wish = self._with_bridges(self._understood(text))
             if wish.document.name != self._owner:
                 raise ReconcileError(
                     f"the file names another owner, {wish.document.name!r}: restart the agent if that is meant "
                     f"(and take what {self._owner!r} has away before, by `reconcile down --name {self._owner}`)"
                 )
-            if not self._options.allow_empty:
-                guards.refuse_empty(len(wish.document.bridges), str(self._source))
-            self._source.taken(wish.text)
         except ReconcileError as error:
             self._invalid(error)
+            self._waits_no_more()
             return
-        refused = wish.revision == self._known.refused
-        self._condition(invalid="", refused=self._known.refusal if refused else "")
+        self._condition(invalid="")
         current = self._known.wish
         if current is not None and wish.revision == current.revision:
-            self._known.coming = None
-        elif not refused:
+            self._follows(wish)
+            self._waits_no_more()
+        elif wish.revision == self._known.refused:
+            self._condition(refused=self._known.refusal)
+            self._waits_no_more()
+        else:
             self._known.coming = wish
             if not self._advance(wish):
                 self._pace.at(self._clock(), Task.FULL)
+
+    def _waits_no_more(self) -> None:
+        """One that waits (for the end of a suspension) is not what the source says any more. What an agent begins with stays."""
+        if self._known.wish is not None and self._known.coming is not None:
+            self._known.coming = None
+            # What is told differs from that one.
+            self._pace.at(self._clock(), Task.FULL)
 
     def _understood(self, text: Text) -> Wish:
         """What `text` asks for. Raises ManifestError."""
@@ -438,12 +464,8 @@ class Agent:
         mirror, last = self._known.mirror, self._known.wish
         if mirror is None or last is None or self._known.mirrored != last.revision:
             return False
-        if not self._options.heal or self._known.condition.cannot_look:
-            return False
-        # What is to be done whole or not at all, ways to protect, what was refused before, and what is held back are matters of the whole.
-        if self._options.atomic or self._options.protect or self._pace.holds:
-            return False
-        if self._known.condition.suspended or self._awaits_confirmation() or confirm.last_rolled_back(self._owner):
+        # What is to be done whole or not at all, ways to protect, and what is held back are matters of the whole.
+        if self._options.atomic or self._options.protect or self._pace.holds or self._known.condition.cannot_look:
             return False
         if wish.whole:
             desired = host_rules.complete_like(lower(wish.document, self._options.host_id), mirror.desired)
@@ -461,12 +483,15 @@ class Agent:
 
     def _advance_at(self, wish: Wish, mirror: Mirror, desired: State, around: frozenset[Place]) -> bool:
         began = self._clock()
+        if self._only_looks() or self._known.drift or confirm.last_rolled_back(self._owner):
+            return False
         with contextlib.ExitStack() as otherwise:
             otherwise.callback(mirror.want, mirror.desired)
             mirror.want(desired)
             self._look_at(mirror, around)
             plan = mirror.plan(around)
-            guards.refuse_many_deletes(plan, self._options.max_deletes)
+            # A share is one of all that is there.
+            guards.refuse_many_deletes(replace(plan, managed=mirror.managed), self._options.max_deletes)
             if not is_small(plan):
                 return False
             otherwise.pop_all()
@@ -475,8 +500,8 @@ class Agent:
         if not settled:
             return False
         self._note_pending(mirror, around, plan)
-        self._known.wish, self._known.coming = wish, None
         self._applied(wish, len(done), (self._clock() - began) * 1e3)
+        self._keep_at(wish)
         self._pace.at(self._clock() + _SETTLE, Task.FULL)
         return True
 
@@ -507,13 +532,16 @@ class Agent:
     def _full(self) -> None:
         """Looks at everything, and does what is to be done."""
         wish = self._known.coming or self._known.wish
-        if wish is None:
-            return
-        wish = self._as_a_whole(wish)
+        if wish is not None:
+            wish = self._as_a_whole(wish)
         began = self._clock()
         try:
             with Lock(self._owner):
-                self._everything(wish, _Listening(self._kernel, self._monitor))
+                if wish is None:
+                    # What it began with was refused, so there is nothing to hold the host against.
+                    self._only_looks()
+                else:
+                    self._everything(wish, _Listening(self._kernel, self._monitor))
         except LockedError:
             self._pace.at(self._clock() + _LOCKED_PAUSE, Task.FULL)
             return
@@ -525,6 +553,7 @@ class Agent:
             self._reloaded()
             return
         self._pace.looked()
+        self._condition(looked=True, cannot_look="")
         self._tally = self._tally.observed()
         self._last_look = time.time()
         self._counts["looks"] += 1
@@ -539,18 +568,22 @@ class Agent:
             self._notify.ready(f"{health.value}: {reason}")
 
     def _everything(self, wish: Wish, kernel: reconcile.Kernel) -> None:
-        began, now = self._clock(), time.time()
-        suspended, until = control.suspension(self._owner, now)
-        self._suspended(suspended, until, now)
+        began, only_looks = self._clock(), self._only_looks()
         desired = lower(wish.document, self._options.host_id)
         plan, view = reconcile.plan(kernel, desired, self._owner, self._options.policy)
-        if self._awaits_confirmation() or suspended or not self._options.heal:
+        if only_looks:
             self._drifted(described(plan))
             if not self._options.heal:
-                self._known.wish, self._known.coming = wish, None
+                self._keep_at(wish)
+            self._follows(wish)
             self._adopt(wish, plan, view)
             return
-        self._known.drift = {}
+        if self._is_outdated(wish):
+            # Which of the two was told first, that it may be done or that it is another now, is chance.
+            self._pace.hint_files(self._clock())
+            self._pace.at(self._clock(), Task.FULL)
+            return
+        self._drifted({})
         done: tuple[Step, ...] = ()
         if wish is self._known.coming:
             refusal = self._refusal(kernel, desired, plan, view)
@@ -572,8 +605,17 @@ class Agent:
             self._applied(wish, len(done), took)
         elif done:
             self._healed(done, took)
-        self._known.wish, self._known.coming = wish, None
+        self._keep_at(wish)
         self._adopt(wish, result.left, result.view)
+
+    def _is_outdated(self, wish: Wish) -> bool:
+        """Whether `wish` has waited, and the source says something else by now."""
+        if wish is not self._known.coming or self._known.mirrored != wish.revision or self._known.wish is None:
+            return False
+        try:
+            return self._source.revision() != wish.revision
+        except ReconcileError:
+            return True
 
     def _refusal(
         self, kernel: reconcile.Kernel, desired: State, plan: Plan, view: reconcile.View
@@ -609,8 +651,30 @@ class Agent:
         self._remember(how, text)
         self._counts["refusals"] += 1
         self._condition(refused=text)
-        if self._known.wish is not None:
-            self._pace.at(self._clock(), Task.FULL)
+        if self._known.wish is None:
+            self._known.coming = self._good_before(wish)
+        self._pace.at(self._clock(), Task.FULL)
+
+    def _good_before(self, refused: Wish) -> Wish | None:
+        """What the source remembers from before this agent was started, which began with one that is refused."""
+        with contextlib.suppress(ReconcileError):
+            text = self._source.good()
+            if text is not None and text.revision != refused.revision:
+                wish = self._with_bridges(read_whole(text))
+                return wish if wish.document.name == self._owner else None
+        return None
+
+    def _keep_at(self, wish: Wish) -> None:
+        """`wish` was let pass: it is what the host is kept at."""
+        if wish is self._known.coming:
+            self._source.taken(wish.text)
+        self._known.wish, self._known.coming = wish, None
+        self._follows(wish)
+
+    def _follows(self, wish: Wish) -> None:
+        """If `wish` is what the source says, nothing that it says is refused. Until that is known, what was told holds."""
+        if wish.revision == self._seen:
+            self._condition(refused="")
 
     def _adopt(self, wish: Wish, plan: Plan, view: reconcile.View) -> None:
         """What is known now, after a look at everything with regard to `wish`."""
@@ -627,8 +691,6 @@ class Agent:
         self._kernel.forget()
         self._engines.listen({name.partition(":")[0] for name in namespaces} & RUNTIMES)
         self._condition(
-            looked=True,
-            cannot_look="",
             drift=tuple(self._known.drift.values()),
             pending=_names(self._known.pending.values()),
         )
@@ -676,7 +738,7 @@ class Agent:
             self._known.conflicts -= cleared
             self._pace.release(cleared)
             return False
-        if self._awaits_confirmation() or self._known.condition.suspended or not self._options.heal:
+        if self._only_looks():
             seen = before | mirror.keys(around)
             drift = {key: text for key, text in self._known.drift.items() if key not in seen}
             self._drifted(drift | described(plan))
@@ -686,6 +748,9 @@ class Agent:
             return True
         if self._known.wish is None or self._known.mirrored != self._known.wish.revision:
             # What differs, differs from what nobody has let pass yet.
+            return False
+        if self._known.drift:
+            # What was only told so far, here and elsewhere, is to be healed from now on.
             return False
         if not is_small(plan):
             return False
@@ -756,6 +821,14 @@ class Agent:
             self._remember("drifted", text)
         self._known.drift = drift
         self._condition(drift=tuple(drift.values()))
+
+    def _only_looks(self) -> bool:
+        """Whether nothing is to be changed for now. The lock is held: who suspends waits for it, and who applies something that awaits
+        confirmation holds it meanwhile, so what is true now is true until it is given back."""
+        now = time.time()
+        suspended, until = control.suspension(self._owner, now)
+        self._suspended(suspended, until, now)
+        return self._awaits_confirmation() or bool(suspended) or not self._options.heal
 
     def _awaits_confirmation(self) -> bool:
         """Whether what was applied by hand awaits confirmation: until it is confirmed or rolled back, nothing is changed."""

@@ -23,7 +23,8 @@ _TIMEOUT = 120
 """Seconds that a fetch may take."""
 _HEAD = "refs/reconcile/head"
 _GOOD = "refs/reconcile/good"
-"""The last commit that was valid and, if that is demanded, signed: what an agent begins with if the newest one is not."""
+"""The last commit that was taken: valid, signed if that is demanded, and refused by no guard. Where the newest is not, an agent begins
+with it."""
 _QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 _SAFE = tuple(
     part
@@ -83,26 +84,17 @@ class Git:
             return None
 
     def text(self) -> Text:
-        """Raises PlatformError if there is no such commit, file, or trusted signature; to begin with, ManifestError too."""
+        """Raises PlatformError if there is no such commit, file, or trusted signature."""
         return self._first() if self._thread is None else self._text(self.revision())
 
     def _first(self) -> Text:
-        """What there is to begin with: the commit that was fetched last, else what the remote has now, else the last good one."""
+        """What there is to begin with: the commit that was fetched last, if it is valid, else what the remote has now."""
         with contextlib.suppress(ReconcileError):
-            return self._valid(self.revision())
+            text = self._text(self.revision())
+            wish(text)
+            return text
         self._fetch()
-        try:
-            return self._valid(self.revision())
-        except ReconcileError:
-            good = self._commit(_GOOD)
-            if good is None:
-                raise
-            return self._valid(good)
-
-    def _valid(self, revision: str) -> Text:
-        text = self._text(revision)
-        wish(text)
-        return text
+        return self._text(self.revision())
 
     def _text(self, revision: str) -> Text:
         if self._remote.signed:
@@ -114,6 +106,11 @@ class Git:
         # What cannot be written down (a full disk) is no reason not to do it.
         with contextlib.suppress(ReconcileError):
             self._git("update-ref", _GOOD, text.revision)
+
+    def good(self) -> Text | None:
+        """Raises PlatformError if it bears no trusted signature any more."""
+        commit = self._commit(_GOOD)
+        return None if commit is None else self._text(commit)
 
     def directories(self) -> frozenset[Path]:
         """None: the thread tells."""

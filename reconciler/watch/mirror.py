@@ -48,6 +48,11 @@ class Mirror:
         with self._lock:
             return State(dict(self._found), unknown=frozenset(self._unknown))
 
+    @property
+    def managed(self) -> int:
+        """How many things of the owner's are known to be there."""
+        return sum(item.owner == self.owner and item.removable for item in self._found.values())
+
     def _expect(self, item: Resource) -> None:
         self._desired_at[at.place(item)].add(item.key)
         for outer in (*item.inside(), *item.needs()):

@@ -117,6 +117,7 @@ class Pace:
                 if hold.until <= now:
                     hold.until = _PAST
             self.at(now, Task.FULL)
+        self._put_off(now)
         for task in Task:
             if self._due.get(task, float("inf")) <= now:
                 del self._due[task]
@@ -125,6 +126,16 @@ class Pace:
                     self._periodic(task, now)
                 return task
         return None
+
+    def _put_off(self, now: float) -> None:
+        """A look at everything that is due comes after files that are being written: by them, what waited may be wanted no more. There
+        are directories in which something is always written, so it waits no longer than a file may take."""
+        if Task.READ in self._since and self._due.get(Task.FULL, float("inf")) <= now < self._due[Task.READ]:
+            since = self._since.setdefault(Task.FULL, now)
+            self._due[Task.FULL] = min(self._due[Task.READ], since + 10 * self.rates.file_debounce)
+            if Task.MEND in self._due:
+                # It is part of that.
+                self._due[Task.MEND] = max(self._due[Task.MEND], self._due[Task.FULL])
 
     def _periodic(self, task: Task, now: float) -> None:
         if task is Task.READ:

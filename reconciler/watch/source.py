@@ -60,7 +60,12 @@ class Source(Protocol):
         ...
 
     def taken(self, text: Text) -> None:
-        """`text` was read, and is valid."""
+        """`text` is valid, no guard refuses it, and the host is kept at it."""
+        ...
+
+    def good(self) -> Text | None:
+        """What was taken last, also by an agent before this one; None if that is not known. Raises ReconcileError if it is, and cannot
+        be read."""
         ...
 
     def directories(self) -> frozenset[Path]:
@@ -108,6 +113,10 @@ class Files:
     def taken(self, text: Text) -> None:
         """Nothing to keep: the agent has it."""
 
+    def good(self) -> Text | None:
+        """Files do not remember."""
+        return None
+
     def directories(self) -> frozenset[Path]:
         """Those that hold the files, and each link on the way to them: editors and git replace a file by renaming another one, and
         a ConfigMap replaces a link to a directory."""
@@ -146,7 +155,10 @@ def _links(path: Path) -> list[Path]:
         steps.append(current)
         for part in (current, *current.parents):
             if part.is_symlink():
-                target = Path(os.path.normpath(part.parent / os.readlink(part)))
+                try:
+                    target = Path(os.path.normpath(part.parent / os.readlink(part)))
+                except OSError:
+                    break  # it is another one just now, which is told
                 steps.append(part)
                 todo.append(target / current.relative_to(part) if part != current else target)
                 break

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from reconciler import confirm
+from reconciler.kernel.lock import Lock
 from reconciler.watch import control
 from tests.cli.host import WEB, WITHOUT_WEB, Host, until
 
@@ -406,6 +408,113 @@ def test_what_is_refused_is_refused_after_a_suspension_too(host: Host) -> None:
     assert agent.stop() == 0
 
 
+@pytest.mark.parametrize("port", ["9001", "9002"])
+def test_what_waits_is_nothing_to_start_from(host: Host, port: str) -> None:
+    """A file that differs by a port, or not at all, from one that waits and is to be refused: it is read before everything is looked at."""
+    other = "version: 1\nbridges:\n  br-other:\n    addresses: [10.88.9.1/24]\n    containers:\n"
+    other += "      new:\n        addresses: [10.88.9.9]\n"
+    file = host.write(WEB)
+    agent = Agent(host, "--max-deletes", "2")
+    agent.hears("status", "Synced")
+    host.reconcile("suspend")
+    agent.hears("status", "Suspended")
+    replace(file, f'{other}        ports: ["9001:80"]\n')
+    agent.hears("drifted", "delete")
+    agent.process.send_signal(signal.SIGSTOP)
+    host.reconcile("resume", "--name", "default")
+    replace(file, f'{other}        ports: ["{port}:80"]\n')
+    agent.process.send_signal(signal.SIGHUP)
+    since = agent.mark
+    agent.process.send_signal(signal.SIGCONT)
+    agent.hears("refused", "delet", since=since)
+    agent.hears("looked", since=since, times=2)
+    assert in_sync_with(host, WEB)
+    assert not {item["event"] for item in agent.said[since:]} & {"applied", "healed"}
+    assert agent.stop() == 0
+
+
+def test_what_waited_and_is_not_in_the_file_any_more_is_not_done(host: Host) -> None:
+    file = host.write(WEB)
+    agent = Agent(host)
+    agent.hears("status", "Synced")
+    host.reconcile("suspend")
+    agent.hears("status", "Suspended")
+    replace(file, WITHOUT_WEB)
+    agent.hears("drifted", "delete network namespace web")
+    links = host.run("ip -o link")
+    agent.process.send_signal(signal.SIGSTOP)  # both are told at once
+    host.reconcile("resume", "--name", "default")
+    replace(file, WEB.replace("8080", "8090"))
+    since = agent.mark
+    agent.process.send_signal(signal.SIGCONT)
+    assert agent.hears("applied", since=since)["changes"] == 2
+    assert host.run("ip -o link") == links
+    assert agent.stop() == 0
+
+
+@pytest.mark.parametrize("then", [WEB, INVALID])
+def test_what_waited_and_was_taken_back_is_told_no_more(agent: Agent, host: Host, then: str) -> None:
+    host.reconcile("suspend")
+    agent.hears("status", "Suspended")
+    replace(host.folder / "reconcile.yaml", WITHOUT_WEB)
+    until(lambda: agent.status()["drift"])
+    replace(host.folder / "reconcile.yaml", then)
+    until(lambda: not agent.status()["drift"])
+    host.reconcile("resume")
+    agent.hears("looked", since=agent.said.index(agent.hears("resumed")))
+    assert in_sync_with(host, WEB)
+
+
+def test_a_refused_revision_that_is_tried_again_is_not_called_synced_meanwhile(host: Host) -> None:
+    file = host.write(WEB)
+    agent = Agent(host, "--max-deletes", "2")
+    agent.hears("status", "Synced")
+    replace(file, "version: 1\nbridges: {br-other: {mode: isolated}}\n")
+    agent.hears("status", "was refused")
+    since = agent.mark
+    agent.process.send_signal(signal.SIGHUP)
+    agent.hears("refused", since=since)
+    replace(file, "version: 1\nbridges: {br-another: {mode: isolated}}\n")
+    agent.hears("refused", since=since, times=2)
+    assert not [item for item in agent.said[since:] if item["event"] == "status" and "Synced" in item["text"]]
+    assert agent.stop() == 0
+
+
+def test_what_is_refused_after_a_restart_too_changes_nothing(host: Host) -> None:
+    """Files do not remember what was good: what is there stays, until there is a file that may be done."""
+    file = host.write(WEB)
+    agent = Agent(host, "--max-deletes", "2")
+    agent.hears("status", "Synced")
+    replace(file, "version: 1\nbridges: {br-other: {mode: isolated}}\n")
+    agent.hears("refused")
+    assert agent.stop() == 0
+    before = host.state()
+    again = Agent(host, "--max-deletes", "2")
+    again.hears("status", "was refused")
+    host.reconcile("suspend")
+    again.hears("suspended")
+    host.reconcile("resume")
+    again.hears("resumed")
+    assert host.state() == before
+    assert again.status()["revision"] == ""
+    replace(file, WEB.replace("8080", "8090"))
+    again.hears("status", "Synced")
+    assert again.stop() == 0
+
+
+def test_half_is_half_of_all_that_is_there_where_only_some_of_it_is_looked_at(agent: Agent, host: Host) -> None:
+    file, mark = host.folder / "reconcile.yaml", agent.mark
+    more = ", ".join(f'"{port}:80"' for port in range(8080, 8141))
+    replace(file, WEB.replace('"8080:80"', more))
+    agent.hears("applied", since=mark)
+    agent.hears("looked", since=mark)
+    mark = agent.mark
+    replace(file, WEB)
+    assert agent.hears("applied", since=mark)["changes"] == 60
+    assert "later" not in [item["event"] for item in agent.said[mark:]]
+    assert in_sync(host)
+
+
 def test_a_refused_revision_that_is_there_again_is_not_called_synced(host: Host) -> None:
     refused = "version: 1\nbridges: {br-other: {mode: isolated}}\n"
     file = host.write(WEB)
@@ -426,6 +535,15 @@ def test_an_empty_file_is_refused(agent: Agent, host: Host) -> None:
     replace(host.folder / "reconcile.yaml", "version: 1\n")
     agent.hears("invalid")
     assert host.namespaces() == {"web", "db"}
+    # Nor does an agent begin with one, unless it may.
+    assert agent.stop() == 0
+    answer = host.reconcile("watch", "--max-deletes", "1000")
+    assert (answer.code, "names no bridge" in answer.err) == (4, True)
+    assert host.namespaces() == {"web", "db"}
+    allowed = Agent(host, "--max-deletes", "1000", "--allow-empty")
+    allowed.hears("status", "Synced")
+    assert host.namespaces() == set()
+    assert allowed.stop() == 0
 
 
 def test_another_owner_is_refused(agent: Agent, host: Host) -> None:
@@ -664,6 +782,51 @@ def test_what_was_rolled_back_by_hand_is_not_taken_up(agent: Agent, host: Host) 
     replace(host.folder / "reconcile.yaml", text)
     agent.hears("refused", "rolled back")
     assert in_sync_with(host, WEB)
+
+
+def test_a_note_of_a_rollback_that_nobody_can_trust_is_told_and_no_end_of_it(agent: Agent, host: Host) -> None:
+    note = Path(f"/run/state/rolled-back-default-{confirm.here()}.json")
+    note.parent.mkdir(mode=0o700)
+    note.write_text("{}")
+    note.chmod(0o666)
+    replace(host.folder / "reconcile.yaml", WEB.replace("8080", "8090"))
+    agent.hears("refused", "not trusted")
+    assert in_sync_with(host, WEB)
+    note.unlink()
+    agent.process.send_signal(signal.SIGHUP)
+    agent.hears("applied", times=2)
+
+
+def is_open(path: Path, pid: int) -> bool:
+    """Whether the process has the file open."""
+    return subprocess.run(["find", f"/proc/{pid}/fd", "-lname", str(path)], capture_output=True).stdout != b""
+
+
+@pytest.mark.parametrize("command", ["confirm", "rollback"])
+def test_what_awaits_confirmation_is_settled_while_the_agent_is_at_work(agent: Agent, host: Host, command: str) -> None:
+    other = host.write(WEB.replace("8080", "8090"), "other.yaml")
+    waiting = host.tool("-f", str(other), "--confirm-timeout", "600")
+    agent.hears("status", "AwaitingConfirm")
+    with Lock("default") as lock:
+        process = host.tool(command)
+        until(lambda: process.poll() is not None or is_open(lock.path, process.pid))
+        assert process.poll() is None
+    assert process.wait(15) == 0
+    assert waiting.wait(15) == (0 if command == "confirm" else 7)
+
+
+def test_suspended_means_that_what_the_agent_had_begun_is_over(agent: Agent, host: Host) -> None:
+    with Lock("default") as lock:
+        process = host.tool("suspend")
+        until(lambda: process.poll() is not None or is_open(lock.path, process.pid))
+        assert process.poll() is None
+        agent.process.send_signal(signal.SIGSTOP)
+    assert process.wait(15) == 0
+    # However soon something happens after it, and whatever of both is heard first.
+    host.run("ip netns exec web ip link set eth0 down")
+    agent.process.send_signal(signal.SIGCONT)
+    agent.hears("drifted", "eth0 in web")
+    assert not in_sync(host)
 
 
 @pytest.mark.parametrize("when", ["soon", "5x", "2001-01-01", ""])

@@ -13,6 +13,7 @@ from tests.cli.host import WEB, WITHOUT_WEB, Host, until
 from tests.watch.test_agent import Agent, in_sync_with
 
 PATH = "hosts/edge-1.yaml"
+OTHER = "version: 1\nbridges: {br-other: {mode: isolated}}\n"
 
 
 class Repository:
@@ -109,6 +110,25 @@ def test_after_a_restart_too_an_invalid_commit_is_no_reason_to_give_up_the_last_
     assert last.hears("applied")["revision"] == better
     last.hears("status", "Synced")
     assert last.stop() == 0
+
+
+def test_what_a_guard_refused_is_no_good_one_to_begin_with(host: Host, repository: Repository) -> None:
+    good = repository.commit(WEB)
+    arguments = ("--git", str(repository.folder), "--path", PATH, "--every", "1s", "--max-deletes", "2")
+    agent = Agent(host, *arguments)
+    agent.hears("status", "Synced")
+    # Refused it is, and then the newest, and then before one that is invalid.
+    for text, trouble in ((OTHER, "was refused"), ("version: 2", "invalid"), ("version: 1", "names no bridge")):
+        repository.commit(text)
+        agent.hears("status", trouble)
+        assert agent.stop() == 0
+        host.run("ip netns del web")
+        agent = Agent(host, *arguments)
+        assert agent.hears("applied")["revision"] == good
+        agent.hears("status", trouble)
+        assert in_sync_with(host, WEB)
+        assert agent.status()["revision"] == good
+    assert agent.stop() == 0
 
 
 def test_another_branch_of_a_remote_that_is_away_is_not_taken_for_the_one_that_was_fetched(

@@ -52,6 +52,25 @@ def test_a_full_look_sees_what_was_to_be_looked_at_in_part() -> None:
     assert pace.places == set()
 
 
+def test_files_that_are_being_written_are_read_before_everything_is_looked_at() -> None:
+    pace = Pace(RATES)
+    pace.hint_files(0)
+    pace.hint(0, [WEB])
+    pace.at(0, Task.FULL)
+    assert run(pace, 0, 100) == [(2, Task.READ), (2, Task.FULL)]
+
+
+def test_files_that_are_always_written_keep_nobody_from_looking_at_everything() -> None:
+    pace, done = Pace(RATES), list[tuple[float, Task]]()
+    for now in range(100):
+        pace.hint_files(now)
+        pace.hint_everything(now)
+        done += run(pace, now, now + 0.9)
+    looked = [when for when, task in done if task is Task.FULL]
+    assert looked[0] <= 10 * RATES.file_debounce + 1
+    assert len(looked) >= 4
+
+
 def test_everything_is_looked_at_and_the_files_are_read_from_time_to_time() -> None:
     pace = Pace(RATES)
     pace.at(0, Task.READ)
