@@ -49,6 +49,8 @@ def start(journal: Journal) -> None:
 
 def why(journal: Journal) -> str:
     """Why a journal whose time is over is rolled back."""
+    if journal.boot != place.boot_id():
+        return "the host has booted since, and nobody had confirmed it"
     return "nobody confirmed it in time" if journal.applied else "the run that made it was cut short"
 
 

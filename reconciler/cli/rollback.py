@@ -71,11 +71,11 @@ def _after_boot(arguments: argparse.Namespace) -> int:
 
 
 def _roll_back(journal: Journal) -> None:
-    from reconciler import confirm
+    from reconciler import confirm, timer
     from reconciler.kernel.lock import Lock
 
     with context.kernel(read_only=False) as kernel, Lock(journal.owner, _LONG):
         current = confirm.find(journal.owner)
         if current is not None and current.id == journal.id:
-            confirm.roll_back(kernel, current, safety.overdue_why(current))
+            confirm.roll_back(kernel, current, timer.why(current))
             print(f"{journal.owner}: rolled back.")

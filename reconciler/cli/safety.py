@@ -130,7 +130,7 @@ def settle(kernel: Kernel, owner: str) -> None:
 
     Raises GuardError while the time for the confirmation runs, RefusedError if the rolling back fails.
     """
-    from reconciler import confirm
+    from reconciler import confirm, timer
     from reconciler.kernel import place
 
     journal = confirm.find(owner)
@@ -139,7 +139,7 @@ def settle(kernel: Kernel, owner: str) -> None:
     if not journal.due(place.boot_id(), place.now()):
         raise GuardError(f"{awaiting(journal)}. Nothing was touched.\n{what_to_do(journal)}")
     print(f"reconcile: {overdue(journal)}: it is rolled back first", file=sys.stderr)
-    confirm.roll_back(kernel, journal, overdue_why(journal))
+    confirm.roll_back(kernel, journal, timer.why(journal))
     print("reconcile: rolled back", file=sys.stderr)
 
 
@@ -312,18 +312,10 @@ def awaiting(journal: Journal) -> str:
 
 def overdue(journal: Journal) -> str:
     """What is to be rolled back, and why that was not done."""
-    did = "applied" if journal.applied else "began to apply"
-    return f"what {journal.by} {did} at {_clock(journal.since)} is to be rolled back ({overdue_why(journal)})"
-
-
-def overdue_why(journal: Journal) -> str:
-    """Why it is to be rolled back."""
     from reconciler import timer
-    from reconciler.kernel import place
 
-    if journal.boot == place.boot_id():
-        return timer.why(journal)
-    return "the host has booted since, and nobody had confirmed it"
+    did = "applied" if journal.applied else "began to apply"
+    return f"what {journal.by} {did} at {_clock(journal.since)} is to be rolled back ({timer.why(journal)})"
 
 
 def what_to_do(journal: Journal) -> str:

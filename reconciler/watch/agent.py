@@ -537,6 +537,7 @@ class Agent:
         began = self._clock()
         try:
             with Lock(self._owner):
+                self._roll_back_overdue()
                 if wish is None:
                     # What it began with was refused, so there is nothing to hold the host against.
                     self._only_looks()
@@ -829,6 +830,21 @@ class Agent:
         suspended, until = control.suspension(self._owner, now)
         self._suspended(suspended, until, now)
         return self._awaits_confirmation() or bool(suspended) or not self._options.heal
+
+    def _roll_back_overdue(self) -> None:
+        """We are the next run: if what awaits confirmation is overdue, and has no timer any more to do it, we roll it back. The lock is
+        held. Raises ReconcileError."""
+        from reconciler import timer
+        from reconciler.kernel import place
+
+        journal = confirm.find(self._owner)
+        if journal is None or journal.failure or not journal.due(place.boot_id(), place.now()) or timer.alive(journal):
+            return
+        why = timer.why(journal)
+        confirm.roll_back(self._kernel, journal, why)
+        text = f"what {journal.by} applied was rolled back ({why})"
+        self._log("warning", "rolled-back", text)
+        self._remember("rolled back", text)
 
     def _awaits_confirmation(self) -> bool:
         """Whether what was applied by hand awaits confirmation: until it is confirmed or rolled back, nothing is changed."""

@@ -22,6 +22,7 @@ from reconciler.core.messages import Outcome, Request
 from reconciler.kernel.live import LiveKernel
 from tests.cli.host import WEB, WITHOUT_WEB, Host, environment, until
 from tests.cli.test_undo import DUAL, PLANS, UPLINK, failing_at
+from tests.support.timers import kill_timer, timers
 from tests.support.tun import needs_tun
 
 STATE = Path("/run/state")
@@ -35,16 +36,6 @@ def _no_timer_left() -> Iterator[None]:
     for process in timers():
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-
-
-def timers() -> list[int]:
-    """The processes that are timers of this place, by /proc: each test has its own mount namespace, and so its own /run."""
-    ours, found = os.readlink("/proc/self/ns/mnt"), []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if b"reconciler.timer" in (folder / "cmdline").read_bytes() and os.readlink(folder / "ns/mnt") == ours:
-                found.append(int(folder.name))
-    return found
 
 
 def pending() -> Journal:
@@ -277,12 +268,6 @@ def test_of_two_owners_the_name_says_which(host: Host) -> None:
 
 
 # --- what it survives ------------------------------------------------------------------------------------------------
-
-
-def kill_timer() -> None:
-    (process,) = timers()
-    os.kill(process, signal.SIGKILL)
-    until(lambda: not timers())
 
 
 def test_the_journal_is_on_disk_and_the_timer_runs_before_the_first_write(
@@ -731,6 +716,27 @@ def test_without_the_unit_the_first_run_after_a_boot_does_it(host: Host, monkeyp
     assert second.returncode == 4, second.stdout + second.stderr
     assert "it is rolled back first" in second.stderr
     assert "br-web" not in second.stdout
+
+
+def test_without_the_unit_an_agent_does_it_at_boot(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECONCILE_STATE_DIR", str(host.folder / "state"))
+    host.write(WITHOUT_WEB, "old.yaml")
+    host.write(WEB, "new.yaml")
+    change = f"reconcile -f new.yaml --confirm-timeout 600 > said & until grep -q '{AWAITING}' said; do test -d /proc/$!; done"
+    first = boot(f"reconcile -f old.yaml; {change}", "boot-1")
+    assert first.returncode == 0, first.stdout + first.stderr
+    watch = "reconcile watch -f old.yaml 2> log & until grep -q Synced log; do test -d /proc/$!; done"
+    second = boot(f"{watch}; cat log; ip -br link", "boot-2")
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "the host has booted since" in second.stdout
+    assert "AwaitingConfirm" not in second.stdout
+    third = boot(f"reconcile -f old.yaml; {change}", "boot-3")
+    assert third.returncode == 0, third.stdout + third.stderr
+    watch = "reconcile watch -f new.yaml 2> log & until grep -q 'was refused' log; do test -d /proc/$!; done"
+    fourth = boot(f"{watch}; cat log; ip netns", "boot-4")
+    assert fourth.returncode == 0, fourth.stdout + fourth.stderr
+    assert "just this was applied before" in fourth.stdout
+    assert "web" not in fourth.stdout.partition("just this")[2].splitlines()
 
 
 # --- systemd ---------------------------------------------------------------------------------------------------------

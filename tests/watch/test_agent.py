@@ -21,6 +21,7 @@ from reconciler import confirm
 from reconciler.kernel.lock import Lock
 from reconciler.watch import control
 from tests.cli.host import WEB, WITHOUT_WEB, Host, until
+from tests.support.timers import kill_timer
 
 INVALID = "version: 1\nbridges: {br-web: [\n"
 FORBIDDEN = WEB.replace("[10.88.0.11]", "[10.88.0.11]\n        sysctls: {net.ipv4.no_such_thing: 1}")
@@ -782,6 +783,19 @@ def test_what_was_rolled_back_by_hand_is_not_taken_up(agent: Agent, host: Host) 
     replace(host.folder / "reconcile.yaml", text)
     agent.hears("refused", "rolled back")
     assert in_sync_with(host, WEB)
+
+
+def test_what_is_overdue_and_has_no_timer_any_more_is_rolled_back_by_the_agent(agent: Agent, host: Host) -> None:
+    other = host.write(WEB.replace("8080", "8090"), "other.yaml")
+    waiting = host.tool("-f", str(other), "--confirm-timeout", "3")
+    agent.hears("status", "AwaitingConfirm")
+    kill_timer()
+    waiting.kill()
+    waiting.wait()
+    agent.hears("rolled-back", "nobody confirmed it in time")
+    agent.hears("status", "Synced", times=2)
+    assert in_sync_with(host, WEB)
+    assert confirm.find("default") is None
 
 
 def test_a_note_of_a_rollback_that_nobody_can_trust_is_told_and_no_end_of_it(agent: Agent, host: Host) -> None:
