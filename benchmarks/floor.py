@@ -5,7 +5,7 @@ For each container a network namespace with a name, a veth pair whose far end is
 default route; then every namespace is read back once. Nothing is compared, checked, marked or guarded, there is no nftables,
 and there are no messages but these, in datagrams of 32 where they go to one namespace. It is what any tool has to pay.
 
-usage: floor.py N        prints one JSON object, times in milliseconds; runs in namespaces of its own, needs no root
+usage: floor.py N [REST]        prints one JSON object, times in milliseconds; runs in namespaces of its own, needs no root
 """
 
 from __future__ import annotations
@@ -133,8 +133,9 @@ def now() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
 
 
-def main(count: int) -> None:
-    """Does it, and prints what it took."""
+def main(count: int, rest: float) -> None:
+    """Does it, and prints what it took. `rest` (seconds) are waited before all is read: until then the kernel is busy with what it
+    does by itself when there is a carrier (MLD, DAD), which is no part of reading."""
     scratch.enter()
     times = [now()]
     namespaces = [create_namespace(f"/run/netns/c{number}") for number in range(count)]
@@ -154,6 +155,8 @@ def main(count: int) -> None:
             submit(sock, inside(number))
     times.append(now())
 
+    time.sleep(rest)
+    times.append(now())
     seen = read_links(host)
     for namespace in namespaces:
         scratch.setns(namespace)
@@ -166,11 +169,11 @@ def main(count: int) -> None:
     spans = [(end[0] - begin[0], end[1] - begin[1]) for begin, end in pairwise(times)]
     result = {"containers": count, "objects_read": seen}
     for suffix, values in zip(("", "_cpu"), zip(*spans, strict=True), strict=True):
-        phases = dict(zip(("namespaces", "links", "inside", "observe"), values, strict=True))
+        phases = dict(zip(("namespaces", "links", "inside", "rest", "observe"), values, strict=True))
         phases["apply"] = sum(values[:3])
         result |= {f"{name}{suffix}": round(value * 1000, 1) for name, value in phases.items()}
     print(json.dumps(result))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.0)

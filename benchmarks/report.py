@@ -17,12 +17,23 @@ def figure(row: Row, samples: Iterable[Sample]) -> float:
     return statistics.median(map(row.figure, samples))
 
 
+def _runs(result: Result) -> str:
+    """How often things were measured: `3`, or `3 to 8`."""
+    counts = sorted({len(samples) for samples in result["samples"].values()})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _of_peers(result: Result) -> int:
+    """How often each peer was measured."""
+    return max((len(peer["seconds"]) for peer in result["peers"].values() if "seconds" in peer), default=0)
+
+
 def table(result: Result) -> str:
     """The table, in Markdown."""
     machine = result["machine"]
     lines = [
         f"Linux {machine['kernel']}, {machine['processors']} processors, Python {machine['python']}; load average {machine['load']}; "
-        f"medians of {result['runs']} runs",
+        f"medians of {_runs(result)} runs",
         "",
         "| what | ours | against | figure | by processor time | bound | |",
         "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
@@ -104,7 +115,7 @@ def plot(result: Result) -> str:
         f'<rect width="{_LEFT + _WIDTH + 90}" height="{height}" fill="white"/>',
         f'<text x="12" y="22" font-size="15" font-weight="bold">Milliseconds for each of {count} containers with a published port</text>',
         f'<text x="12" y="41" fill="#555">less is better; Linux {escape(result["machine"]["kernel"])}, '
-        f"medians of {result['runs']} runs, docs/performance.md</text>",
+        f"medians of {len(result['samples']['cold'])} runs, each peer's of {_of_peers(result)}, docs/performance.md</text>",
     ]
     for place, (name, value) in enumerate(bars):
         y = _TOP + place * (_BAR + _GAP)
