@@ -55,7 +55,11 @@ class Step:
     def disruptive(self) -> bool:
         """Whether traffic that flows now is interrupted."""
         if self.action is Action.UPDATE:
-            return any(item.field in self.subject.disruptive for item in self.differences)
+            # What is put up carries nothing until then.
+            return any(
+                item.field in self.subject.disruptive and (item.field, item.after) != ("up", True)
+                for item in self.differences
+            )
         return self.action is Action.DELETE
 
     @property

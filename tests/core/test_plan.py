@@ -9,7 +9,7 @@ from reconciler.core.messages import FlushConntrack, Netlink, Nft, NftElement
 from reconciler.core.plan import Action, Counts, Plan, Step, arrange, schedule
 from reconciler.core.planner import plan
 from reconciler.core.resource import Difference, Resource, Stage, State
-from reconciler.kinds import Address, Element, Netns
+from reconciler.kinds import Address, Element, Netns, Veth
 from reconciler.lower import lower
 from reconciler.manifest import loads
 
@@ -126,3 +126,10 @@ def test_the_inverse_of_a_change_turns_its_differences() -> None:
 def test_counts_are_those_of_the_steps() -> None:
     assert Counts.of(CREATION) == Counts(create=len(CREATION.steps))
     assert Counts.of(Plan("default")) == Counts()
+
+
+def test_to_put_a_link_up_interrupts_nothing_and_to_put_it_down_does() -> None:
+    up = Veth(name="v0", peer=("web", "eth0"))
+    down = Veth(name="v0", peer=("web", "eth0"), up=False)
+    assert not Step(down, up, (Difference("up", False, True),)).disruptive
+    assert Step(up, down, (Difference("up", True, False),)).disruptive
