@@ -88,12 +88,6 @@ class Netlink:
     late: bool = False
     """It is to be done when all that its stage builds is there."""
 
-    @property
-    def goes_on(self) -> bool:
-        """Whether this has to travel in the datagram of the request before it, since it marks or changes the link which that one
-        makes. It is what a link's name in the place of its index is for."""
-        return self.type == "RTM_SETLINK" and all(name != "index" for name, _ in self.header)
-
 
 @dataclass(frozen=True, slots=True)
 class CreateNamespace:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Sequence
 
 from reconciler.core.messages import Index, NamespaceFd, Netlink
-from reconciler.kernel import wire
 from reconciler.kernel.encode import encode, link_names
 from reconciler.kernel.fusing import Fused, Group
 from reconciler.kernel.namespaces import Namespaces
@@ -98,10 +97,7 @@ class Batch:
             return []
         answers: list[Answer] = [_DONE] * len(self._requests)
         refused: list[int] = []
-        # What succeeds need not be acknowledged one by one: the last answer says that all have been worked off.
-        *rest, last = self._messages
-        messages = [*(item._replace(flags=item.flags & ~wire.NLM_F_ACK) for item in rest), last]
-        for parts, answer in zip(self._parts, self._socket.submit(messages), strict=True):
+        for parts, answer in zip(self._parts, self._socket.submit(self._messages), strict=True):
             if answer.errno and len(parts) > 1 and not answer.lost:
                 refused += parts
             for part in parts:

@@ -112,7 +112,7 @@ def _doomed(socket: Socket, version: int, wanted: Wanted) -> Iterator[Message]:
     for chunk in socket.stream(_GET, header):
         found = decode_flow(chunk)
         if found is not None and found[0] in wanted:
-            yield Message(_DELETE, wire.NLM_F_ACK, header + found[1])
+            yield Message(_DELETE, 0, header + found[1])
 
 
 def _delete(socket: Socket, messages: Sequence[Message]) -> None:

@@ -66,7 +66,7 @@ def encode(request: Netlink, resolve: Resolve) -> Message:
     KeyError or TypeError: the request is none that can be encoded, which is our mistake.
     """
     kind = _TYPES[request.type]
-    flags = wire.NLM_F_ACK
+    flags = 0
     for flag in request.flags:
         flags |= wire.MODIFIERS[flag]
     about = request.type[len("RTM_NEW") :]

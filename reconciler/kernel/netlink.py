@@ -43,8 +43,6 @@ _RECEIVE_BUFFER = 4 << 20
 _RECEIVE = 64 << 10  # the kernel fills dump buffers to 32 KiB at most
 _TIMEOUT = struct.pack("@ll", 2, 0)
 _TRIES = 12
-_LAST = (wire.NLMSG_DONE, wire.NLMSG_ERROR)
-"""Types that end what answers a request."""
 _PATIENCE = 3
 _PASSING = frozenset({errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EBUSY})
 
@@ -168,18 +166,19 @@ class Socket:
     def submit(self, messages: Sequence[Message]) -> list[Answer]:
         """Send `messages` as one datagram and return an answer for each.
 
-        The kernel goes on after one that fails. One without NLM_F_ACK is answered only if it fails, so the last is to have it.
+        The kernel goes on after one that fails. Only the last is acknowledged; those before it are answered if they fail, so
+        that the last answer says that all have been worked off.
         """
-        first = self._sequence + 1
+        first, last = self._sequence + 1, len(messages) - 1
         self._sequence += len(messages)
+        asked = [*messages[:-1], messages[-1]._replace(flags=messages[-1].flags | wire.NLM_F_ACK)]
         try:
-            self._send([(first + offset, message) for offset, message in enumerate(messages)])
+            self._send([(first + offset, message) for offset, message in enumerate(asked)])
         except OSError as error:
             return [Answer(error.errno or errno.EIO, f"sendmsg: {error.strerror}")] * len(messages)
         answers: dict[int, Answer] = {}
-        missing = {offset for offset, message in enumerate(messages) if message.flags & wire.NLM_F_ACK}
         whole = True
-        while missing:
+        while last not in answers:
             try:
                 data = self._receive()
             except OSError as error:
@@ -189,34 +188,20 @@ class Socket:
                 break
             for kind, _, sequence, at, end in _split(data):
                 offset = sequence - first
-                if kind == wire.NLMSG_ERROR and 0 <= offset < len(messages):
+                if kind == wire.NLMSG_ERROR and 0 <= offset <= last:
                     answers[offset] = _answer(data, at, end)
-                    missing.discard(offset)
         lost = Answer(errno.ENOBUFS, "the kernel's answer was lost; whether it was done is not known", lost=True)
         silent = Answer(0) if whole else lost
-        return [
-            answers.get(offset, lost if message.flags & wire.NLM_F_ACK else silent)
-            for offset, message in enumerate(messages)
-        ]
+        return [answers.get(offset, silent) for offset in range(len(messages))]
 
     def _dump_once(self, kind: int, body: bytes) -> list[Chunk] | None:
-        """The loop of `_answers` once more, for the one place where it runs a hundred thousand times."""
-        sequence = self._request(kind, wire.NLM_F_DUMP, body)
-        unpack = wire.HEADER.unpack_from
-        chunks: list[Chunk] = []
+        chunks = []
         interrupted = 0
-        while True:
-            data = self._receive()
-            at, end = 0, len(data)
-            while at < end:
-                size, answer, flags, answered, _ = unpack(data, at)
-                if answered == sequence:
-                    interrupted |= flags & wire.NLM_F_DUMP_INTR
-                    if answer in _LAST:
-                        _raise_for(data, at + 16, at + size)
-                        return None if interrupted else chunks
-                    chunks.append((data, at + 16, at + size))
-                at += (size + 3) & ~3
+        for answer, flags, chunk in self._answers(self._request(kind, wire.NLM_F_DUMP, body)):
+            interrupted |= flags & wire.NLM_F_DUMP_INTR
+            if answer != wire.NLMSG_DONE:
+                chunks.append(chunk)
+        return None if interrupted else chunks
 
     def _answers(self, sequence: int) -> Iterator[tuple[int, int, Chunk]]:
         """(type, flags, body) of what answers `sequence`, up to and with NLMSG_DONE or NLMSG_ERROR."""
@@ -227,7 +212,7 @@ class Socket:
             while at < end:
                 size, kind, flags, answered, _ = unpack(data, at)
                 if answered == sequence:
-                    last = kind in _LAST
+                    last = kind in (wire.NLMSG_DONE, wire.NLMSG_ERROR)
                     if last:
                         _raise_for(data, at + 16, at + size)
                     yield kind, flags, (data, at + 16, at + size)

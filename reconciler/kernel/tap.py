@@ -59,7 +59,7 @@ def _mark(meter: Meter, name: str, alias: str, mac: str | None) -> None:
 def set_link(socket: Socket, index: int, attributes: bytes, *, up: bool = False) -> None:
     """Change a link. Raises OSError."""
     header = wire.IFINFO.pack(0, 0, index, up, up)
-    (answer,) = socket.submit([Message(wire.RTM_NEWLINK, wire.NLM_F_ACK, header + attributes)])
+    (answer,) = socket.submit([Message(wire.RTM_NEWLINK, 0, header + attributes)])
     raise_for(answer)
 
 

@@ -7,7 +7,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_interface, ip_network
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, TypeVar
 
 from reconciler.core.messages import (
@@ -32,6 +32,7 @@ from reconciler.core.messages import (
     WriteSysctl,
     by_process,
 )
+from reconciler.kernel import fusing
 from reconciler.kernel.model import text
 from reconciler.kernel.model.network import (
     HeldAddress,
@@ -143,11 +144,11 @@ class ModelKernel:
         for (kind, _), run in groupby(enumerate(requests), key=lambda item: _door(item[1])):
             batch: list[tuple[int, Request]] = []
             size = {"nft": len(requests), "netlink": self.datagram}.get(kind, 1)
-            for item in run:
-                if len(batch) >= size and not (isinstance(item[1], Netlink) and item[1].goes_on):
+            for items in _together(list(run)):
+                if len(batch) >= size:
                     yield batch
                     batch = []
-                batch.append(item)
+                batch += items
             yield batch
 
     def _datagram(self, batch: list[tuple[int, Request]], done: set[int]) -> list[Failure]:
@@ -433,6 +434,16 @@ def _door(request: Request) -> tuple[str, str]:
     if _is_nft(request):
         return "nft", ""
     return ("netlink", request.namespace) if isinstance(request, Netlink) else ("", "")
+
+
+def _together(run: Sequence[tuple[int, Request]]) -> Iterator[Sequence[tuple[int, Request]]]:
+    """`run`, requests through one door with their positions, in groups that are never divided among datagrams."""
+    if not isinstance(run[0][1], Netlink):
+        yield from ([item] for item in run)
+        return
+    items = iter(run)
+    for group, _ in fusing.groups(request for _, request in run if isinstance(request, Netlink)):
+        yield list(islice(items, len(group)))
 
 
 def _named(items: Iterable[tuple[str, Value]]) -> Iterator[Index | NamespaceFd]:
