@@ -26,3 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 for part in ("/packets/", "/kernel/", "/cli/", "/runtimes/", "real_kernel", "examples", "leaves")
             ):
                 item.add_marker(pytest.mark.skip(reason=_reason))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what tests counted: how many boundaries, refusals and losses were tried, also by workers of pytest-xdist."""
+    for report in terminalreporter.getreports(""):
+        if report.when == "teardown":
+            for name, line in report.user_properties:
+                if name == "counted":
+                    terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {line}")

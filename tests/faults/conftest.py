@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,19 +34,10 @@ def stages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         pytest.skip(str(error))
 
 
-COUNTS: list[str] = []
-"""What the tests of this folder counted, for the end of the run."""
-
-
 @pytest.fixture
-def counted(request: pytest.FixtureRequest) -> Iterator[list[str]]:
-    """Where a test says what it counted."""
+def counted(record_property: Callable[[str, object], None]) -> Iterator[list[str]]:
+    """Where a test says what it counted, for the end of the run (tests/conftest.py)."""
     own: list[str] = []
     yield own
-    COUNTS.extend(f"{request.node.name}: {line}" for line in own)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says what was counted. (Workers of pytest-xdist have no terminal: there, the counts are in the properties of the report.)"""
-    for line in COUNTS:
-        terminalreporter.write_line(line)
+    for line in own:
+        record_property("counted", line)
