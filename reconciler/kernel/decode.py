@@ -31,23 +31,24 @@ _RTM_F_CLONED = 0x200
 _MAIN = 254
 _AF_INET, _AF_INET6 = 2, 10
 
-_OF_LINK = frozenset(
-    {
-        IFLA_ADDRESS,
-        IFLA_IFNAME,
-        IFLA_MTU,
-        IFLA_LINK,
-        IFLA_MASTER,
-        IFLA_LINKINFO,
-        IFLA_IFALIAS,
-        IFLA_LINK_NETNSID,
-    }
+_pick_link = wire.Picker(
+    16,
+    (IFLA_IFNAME,),
+    (IFLA_ADDRESS,),
+    (IFLA_MTU,),
+    (IFLA_LINK,),
+    (IFLA_MASTER,),
+    (IFLA_IFALIAS,),
+    (IFLA_LINK_NETNSID,),
+    (IFLA_LINKINFO, IFLA_INFO_KIND),
+    (IFLA_LINKINFO, IFLA_INFO_DATA),
+    (IFLA_LINKINFO, IFLA_INFO_SLAVE_KIND),
+    (IFLA_LINKINFO, IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_MODE),
+    (IFLA_LINKINFO, IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_ISOLATED),
 )
-_OF_INFO = frozenset({IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA})
-_OF_PORT = frozenset({IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED})
-_OF_ADDRESS = frozenset({IFA_ADDRESS, IFA_LOCAL, IFA_PROTO})
+_pick_address = wire.Picker(8, (IFA_LOCAL,), (IFA_ADDRESS,), (IFA_PROTO,))
+_pick_route = wire.Picker(12, (RTA_DST,), (RTA_OIF,), (RTA_GATEWAY,), (RTA_PRIORITY,), (RTA_TABLE,), (RTA_VIA,))
 _CACHEINFO = wire.ATTRIBUTE.pack(20, IFA_CACHEINFO)
-_OF_ROUTE = frozenset({RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_TABLE, RTA_VIA})
 
 ALL_LINKS = wire.IFINFO.pack(0, 0, 0, 0, 0) + wire.attribute(
     IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS.to_bytes(4, sys.byteorder)
@@ -112,42 +113,28 @@ def link(chunk: Chunk) -> RawLink:
 # `lo` is the same in a thousand namespaces, and at a second look nearly everything is as it was.
 @functools.lru_cache(maxsize=1 << 14)
 def _link(data: bytes) -> RawLink:
-    at, end = 0, len(data)
-    _, _, index, flags, _ = wire.IFINFO.unpack_from(data, at)
-    found = wire.pick(data, at + 16, end, _OF_LINK)
-    get = found.get
-    mac, alias, nsid = get(IFLA_ADDRESS), get(IFLA_IFALIAS), get(IFLA_LINK_NETNSID)
-    raw = RawLink(
+    _, _, index, flags, _ = wire.IFINFO.unpack_from(data)
+    name, mac, mtu, link, master, alias, nsid, kind, info, slave_kind, mode, isolated = _pick_link(data)
+    return RawLink(
         index=index,
-        name=wire.text(found[IFLA_IFNAME]),
-        kind="",
+        name=wire.text(name),
+        kind=wire.text(kind),
         mac=mac.hex(":") if mac else None,
-        mtu=wire.number(get(IFLA_MTU, b"")),
+        mtu=wire.number(mtu),
         up=bool(flags & _IFF_UP),
         alias=wire.text(alias) if alias else None,
-        master=wire.number(get(IFLA_MASTER, b"")),
-        link=wire.number(get(IFLA_LINK, b"")),
-        nsid=None if nsid is None else int.from_bytes(nsid, sys.byteorder, signed=True),
+        master=wire.number(master),
+        link=wire.number(link),
+        nsid=int.from_bytes(nsid, sys.byteorder, signed=True) if nsid else None,
+        port=_port(mode == b"\1", isolated == b"\1") if slave_kind == b"bridge\0" else None,
+        stp=_of_kind(info, IFLA_BR_STP_STATE) != 0 if kind == b"bridge\0" else None,
+        tap=_of_kind(info, IFLA_TUN_TYPE) == _IFF_TAP if kind == b"tun\0" else False,
     )
-    if IFLA_LINKINFO in found:
-        _add_info(raw, found[IFLA_LINKINFO])
-    return raw
 
 
-def _add_info(raw: RawLink, info: bytes) -> None:
-    found = wire.pick(info, 0, len(info), _OF_INFO)
-    raw.kind = wire.text(found.get(IFLA_INFO_KIND, b""))
-    data = found.get(IFLA_INFO_DATA, b"")
-    if raw.kind == "bridge":
-        inner = wire.pick(data, 0, len(data), (IFLA_BR_STP_STATE,))
-        raw.stp = wire.number(inner.get(IFLA_BR_STP_STATE, b"")) != 0
-    elif raw.kind == "tun":
-        inner = wire.pick(data, 0, len(data), (IFLA_TUN_TYPE,))
-        raw.tap = wire.number(inner.get(IFLA_TUN_TYPE, b"")) == _IFF_TAP
-    if found.get(IFLA_INFO_SLAVE_KIND) == b"bridge\0":
-        data = found.get(IFLA_INFO_SLAVE_DATA, b"")
-        inner = wire.pick(data, 0, len(data), _OF_PORT)
-        raw.port = _port(inner.get(IFLA_BRPORT_MODE) == b"\1", inner.get(IFLA_BRPORT_ISOLATED) == b"\1")
+def _of_kind(info: bytes, number: int) -> int:
+    """An attribute of a link's kind; each kind has numbers of its own."""
+    return wire.number(wire.pick(info, 0, len(info), (number,)).get(number, b""))
 
 
 @functools.cache
@@ -188,9 +175,8 @@ class _RawAddress(NamedTuple):
 @functools.lru_cache(maxsize=1 << 14)
 def _address(data: bytes) -> _RawAddress:
     _, length, _, scope, index = wire.IFADDR.unpack_from(data)
-    found = wire.pick(data, 8, len(data), _OF_ADDRESS)
-    packed = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)
-    protocol = found.get(IFA_PROTO)
+    local, address, protocol = _pick_address(data)
+    packed = local or address
     return _RawAddress(
         index, ip_interface(packed, length) if packed else None, scope, protocol[0] if protocol else None
     )
@@ -211,18 +197,17 @@ def route(chunk: Chunk, name: Callable[[int], str | None]) -> RouteRecord | None
 def _route(data: bytes) -> tuple[int, RouteRecord] | None:
     """(index of the outgoing link, 0 for none; the rest)."""
     family, length, _, _, table, protocol, _, kind, flags = wire.RTMSG.unpack_from(data)
-    found = wire.pick(data, 12, len(data), _OF_ROUTE)
-    table = wire.number(found[RTA_TABLE]) if RTA_TABLE in found else table
+    destination, oif, gateway, priority, wide_table, via = _pick_route(data)
+    table = wire.number(wide_table) if wide_table else table
     if table != _MAIN or flags & _RTM_F_CLONED or family not in (_AF_INET, _AF_INET6):
         return None
-    gateway, via = found.get(RTA_GATEWAY), found.get(RTA_VIA)
     if via and not gateway:  # one of the other family: struct rtvia, 2 bytes and the address
         gateway = via[2:]
-    return wire.number(found.get(RTA_OIF, b"")), RouteRecord(
-        destination=ip_network(found.get(RTA_DST) or bytes(4 if family == _AF_INET else 16), length),
+    return wire.number(oif), RouteRecord(
+        destination=ip_network(destination or bytes(4 if family == _AF_INET else 16), length),
         via=ip_address(gateway) if gateway else None,
         link=None,
-        metric=wire.number(found.get(RTA_PRIORITY, b"")),
+        metric=wire.number(priority),
         protocol=protocol,
         type=kind,
     )

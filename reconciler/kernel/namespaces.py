@@ -108,18 +108,28 @@ class Namespaces:
         self._processes = {name: item for name, item in found.items() if isinstance(item, Process)}
         return {name: item for name, item in found.items() if isinstance(item, Absence)}
 
+    @property
+    def home(self) -> int:
+        """A file descriptor of the host's own namespace, which stays open."""
+        return self._home
+
     def open(self, name: str) -> int:
         """A file descriptor of the namespace. Raises OSError with ENOENT if there is none of that name."""
+        return self.identified(name)[0]
+
+    def identified(self, name: str) -> tuple[int, Identity]:
+        """A file descriptor of the namespace, and what tells whether two are the same one. Raises as `open`."""
         if name == HOST:
-            return os.dup(self._home)
+            return os.dup(self._home), self._home_identity
         opened = -1
         process = self._processes.get(name)
         file = path(name if process is None else f"pid:{process.pid}")
         try:
             opened = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            identity = _identity(os.fstat(opened))
             # Asked afterwards: so it was that process, and no other of its number, whose file was opened.
-            if os.fstat(opened).st_dev == self._home_identity[0] and (process is None or process.lives()):
-                return opened
+            if identity[0] == self._home_identity[0] and (process is None or process.lives()):
+                return opened, identity
         except ProcessLookupError as error:  # the process is a zombie
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), file) from error
         except (FileNotFoundError, NotADirectoryError):
@@ -130,10 +140,6 @@ class Namespaces:
             ) from error
         os.close(opened)
         raise FileNotFoundError(errno.ENOENT, "no network namespace", file)
-
-    def identity(self, opened: int) -> Identity:
-        """What tells whether two namespaces are the same one."""
-        return _identity(os.fstat(opened))
 
     @property
     def home_identity(self) -> Identity:

@@ -38,7 +38,6 @@ _SOL_NETLINK = 270
 _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 10, 11, 12
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h; wants CAP_NET_ADMIN over the initial user namespace
 _SIOCGIFINDEX = 0x8933
-_MSG_TRUNC = int(socket.MSG_TRUNC)  # the enum takes longer to compare than the kernel to answer
 _RECEIVE_BUFFER = 4 << 20
 _RECEIVE = 64 << 10  # the kernel fills dump buffers to 32 KiB at most
 _TIMEOUT = struct.pack("@ll", 2, 0)
@@ -102,14 +101,18 @@ ROUTE = Family(wire.NETLINK_ROUTE, wire.rtnetlink_name, wire.rtnetlink_writes)
 class Socket:
     """A netlink socket.
 
-    It belongs for good to the network namespace that the thread was in when it was made.
+    It belongs for good to the network namespace that the thread was in when it was made. One that is `for_questions` alone is spared
+    what only acknowledgements need: where a socket serves three dumps, that is worth it. A dump takes no room, since the kernel waits
+    with the rest of it until there is some (netlink_dump in net/netlink/af_netlink.c).
     """
 
-    def __init__(self, meter: Meter, family: Family = ROUTE) -> None:
+    def __init__(self, meter: Meter, family: Family = ROUTE, *, for_questions: bool = False) -> None:
         self._meter = meter
         self._family = family
         self._sequence = 0
         self._socket = _open(family.protocol)
+        if not for_questions:
+            _expect_acknowledgements(self._socket)
 
     def __enter__(self) -> Socket:
         return self
@@ -195,7 +198,7 @@ class Socket:
         return [answers.get(offset, silent) for offset in range(len(messages))]
 
     def _dump_once(self, kind: int, body: bytes) -> list[Chunk] | None:
-        chunks = []
+        chunks: list[Chunk] = []
         interrupted = 0
         for answer, flags, chunk in self._answers(self._request(kind, wire.NLM_F_DUMP, body)):
             interrupted |= flags & wire.NLM_F_DUMP_INTR
@@ -248,8 +251,8 @@ class Socket:
         Raises OSError: ENOBUFS when some were lost, EAGAIN when none comes.
         """
         while True:
-            data, _, flags, sender = self._socket.recvmsg(_RECEIVE)
-            if flags & _MSG_TRUNC:
+            data, sender = self._socket.recvfrom(_RECEIVE)
+            if len(data) == _RECEIVE:
                 raise OSError(errno.EMSGSIZE, "an answer of the kernel was longer than our buffer")
             if sender[0] == 0:  # another process may send to us as well; its port is not 0
                 return data
@@ -262,15 +265,24 @@ def _open(protocol: int) -> socket.socket:
         raise PlatformError(
             "netlink sockets are forbidden here (seccomp or AppArmor?): run outside of that sandbox"
         ) from error
-    for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
-        with contextlib.suppress(OSError):  # each is a comfort of newer kernels
-            opened.setsockopt(_SOL_NETLINK, option, 1)
+    _turn_on(opened, _NETLINK_GET_STRICT_CHK)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
+    return opened
+
+
+def _expect_acknowledgements(opened: socket.socket) -> None:
+    """Has acknowledgements say why, without repeating what was sent, and makes room for a batch of them."""
+    _turn_on(opened, _NETLINK_CAP_ACK)
+    _turn_on(opened, _NETLINK_EXT_ACK)
     try:
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
     except OSError:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-    return opened
+
+
+def _turn_on(opened: socket.socket, option: int) -> None:
+    with contextlib.suppress(OSError):  # each is a comfort of newer kernels
+        opened.setsockopt(_SOL_NETLINK, option, 1)
 
 
 def _split(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:

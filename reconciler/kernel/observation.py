@@ -42,6 +42,8 @@ class _Look:
     addresses: tuple[AddressRecord, ...]
     routes: tuple[RouteRecord, ...]
     sysctls: dict[str, str]
+    home: int = _NOT_ASSIGNED
+    """The number that this namespace has for the host's, if there is a veth in it (ip-netns(8), nsid)."""
     peers: dict[int, tuple[str, str]] = field(default_factory=dict)
     """By the index of the near end."""
 
@@ -107,8 +109,6 @@ class _Observer:
         self._enter = enter
         self._looks: dict[Identity, _Look] = {}
         self._named: dict[str, tuple[Identity, dict[str, str]]] = {}
-        self._by_nsid: dict[int, _Look] = {}
-        """By the number that the host's namespace has for another (ip-netns(8), nsid)."""
 
     def identities(self, names: Iterable[str]) -> frozenset[Identity]:
         """Which namespaces those of `names` are that were looked at."""
@@ -118,11 +118,10 @@ class _Observer:
         """Look into the namespace of that name, if there is one, and it is none of `unless`. The host's is to be the first."""
         try:
             try:
-                opened = self._namespaces.open(name)
+                opened, identity = self._namespaces.identified(name)
             except FileNotFoundError:
                 return
             try:
-                identity = self._namespaces.identity(opened)
                 if identity in unless:
                     return
                 if name != HOST:
@@ -145,7 +144,7 @@ class _Observer:
         }
 
     def _dump(self, name: str) -> _Look:
-        with Socket(self._meter) as socket:
+        with Socket(self._meter, for_questions=True) as socket:
             if name == HOST and self._links is not None:
                 links = {raw.index: raw for raw in _some_links(socket, self._links)}
                 # Masters are there to be named; what hangs on them was not asked for.
@@ -161,39 +160,44 @@ class _Observer:
             routes = [
                 decode.route(chunk, names) for body in of_routes for chunk in socket.dump(wire.RTM_GETROUTE, body)
             ]
-        return _Look(
-            name,
-            links,
-            tuple(item for item in addresses if item is not None),
-            tuple(item for item in routes if item is not None),
-            {},
-        )
+            look = _Look(
+                name,
+                links,
+                tuple(item for item in addresses if item is not None),
+                tuple(item for item in routes if item is not None),
+                {},
+            )
+            # After the links: to show them is what gives a number to the namespaces of their far ends (rtnl_fill_link_netnsid).
+            if name != HOST and any(raw.nsid is not None for raw in _veths(look)):
+                look.home = _number(socket, self._namespaces.home)
+        return look
 
     # --- the two ends of veth pairs ---
 
     def pair(self) -> None:
-        """Find the other end of every veth, which the kernel tells as an index in a namespace that it tells
-        by number."""
+        """Find the other end of every veth, which the kernel tells as an index in a namespace that it tells by number.
+
+        Nearly all of them lead home, and each namespace was asked for its number for that while we were in it.
+        """
+        home = self._looks[self._namespaces.home_identity]
         for look in self._looks.values():
             for raw in _veths(look):
                 if raw.nsid is None:
                     self._tie(look, raw, look)
-        home = self._looks[self._namespaces.home_identity]
-        self._pair_from(home, list(_unpaired(home)), None)
+                elif raw.nsid == look.home:
+                    self._tie(look, raw, home)
         for look in self._looks.values():
-            left = list(_unpaired(look))
+            left = [] if look is home else list(_unpaired(look))
             if left:
                 self._pair_from(look, left, _mirror(self._looks, left))
 
-    def _pair_from(self, look: _Look, veths: list[RawLink], among: Mapping[str, _Look] | None) -> None:
-        """Ask, from inside of `look`, for the numbers of the namespaces `among` which there may be peers
-        (None: all)."""
-        candidates = {other.name: other for other in self._looks.values()} if among is None else among
-        if not veths or not candidates:
+    def _pair_from(self, look: _Look, veths: list[RawLink], candidates: Mapping[str, _Look]) -> None:
+        """Ask, from inside of `look`, for the numbers of the namespaces `candidates`, in which there may be peers of `veths`."""
+        if not candidates:
             return
         try:
-            with self._namespaces.inside(look.name), Socket(self._meter) as socket:
-                numbers = {self._nsid(socket, name): other for name, other in candidates.items()}
+            with self._namespaces.inside(look.name), Socket(self._meter, for_questions=True) as socket:
+                numbers = {self._number_of(socket, name): other for name, other in candidates.items()}
         except FileNotFoundError:  # gone since it was looked at
             return
         except OSError as error:
@@ -203,24 +207,29 @@ class _Observer:
             if other is not None and raw.nsid != _NOT_ASSIGNED:
                 self._tie(look, raw, other)
 
-    def _nsid(self, socket: Socket, name: str) -> int:
+    def _number_of(self, socket: Socket, name: str) -> int:
         try:
             opened = self._namespaces.open(name)
         except FileNotFoundError:
             return _NOT_ASSIGNED
         try:
-            body = bytes(4) + wire.attribute(_NETNSA_FD, struct.pack("=I", opened))
-            data, at, end = socket.ask(wire.RTM_GETNSID, body)
+            return _number(socket, opened)
         finally:
             os.close(opened)
-        found = wire.pick(data, at + 4, end, (_NETNSA_NSID,))
-        return int.from_bytes(found.get(_NETNSA_NSID, b"\xff" * 4), sys.byteorder, signed=True)
 
     def _tie(self, look: _Look, raw: RawLink, other: _Look) -> None:
         far = other.links.get(raw.link)
-        if far is not None:
+        if far is not None and far.link == raw.index:
             look.peers[raw.index] = (other.name, far.name)
             other.peers[far.index] = (look.name, raw.name)
+
+
+def _number(socket: Socket, opened: int) -> int:
+    """The number that the namespace of `socket` has for the one of a file descriptor (RTM_GETNSID)."""
+    body = bytes(4) + wire.attribute(_NETNSA_FD, struct.pack("=I", opened))
+    data, at, end = socket.ask(wire.RTM_GETNSID, body)
+    found = wire.pick(data, at + 4, end, (_NETNSA_NSID,))
+    return int.from_bytes(found.get(_NETNSA_NSID, b"\xff" * 4), sys.byteorder, signed=True)
 
 
 def _some_links(socket: Socket, names: frozenset[str]) -> Iterator[RawLink]:

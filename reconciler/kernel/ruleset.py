@@ -85,6 +85,8 @@ class _Type(NamedTuple):
     spell: Callable[[bytes], str]
 
 
+# Containers have a thousand ports, and a thousand containers one port, so what elements are made of comes again and again.
+@functools.lru_cache(maxsize=1 << 14)
 def _ipv4(value: bytes) -> str:
     return ".".join(map(str, value))
 
@@ -266,7 +268,7 @@ def _statement(raw: bytes) -> str:
         return ""
     data = found.get(_EXPRESSION_DATA, b"")
     inner = wire.pick(data, 0, len(data), (_IMMEDIATE_DATA,)).get(_IMMEDIATE_DATA, b"") if name == "immediate" else b""
-    return (_verdict(inner) or name) if inner else name
+    return (_verdict(*_pick_verdict(inner)) or name) if inner else name
 
 
 def _found(chunk: Chunk, *wanted: int) -> dict[int, bytes]:
@@ -308,6 +310,7 @@ def _rule(chunk: Chunk) -> Mapping[str, Any]:
     }
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def _comment(userdata: bytes) -> str:
     """The comment in userdata, which is pieces of type, length (a byte each) and value."""
     at = 0
@@ -381,44 +384,42 @@ def _list(listed: bytes) -> Iterator[bytes]:
 @functools.lru_cache(maxsize=1 << 16)
 def _element(layout: _Layout, raw: bytes) -> _Element:
     """(match, data, comment) of an element, of an interval of concatenations field by field."""
-    found = wire.pick(raw, 0, len(raw), _OF_ELEMENT)
-    match = _fields(layout.key, _value(found.get(_ELEMENT_KEY, b"")))
-    if _ELEMENT_KEY_END in found:
-        ends = _fields(layout.key, _value(found[_ELEMENT_KEY_END]))
+    key, key_end, data, code, chain, userdata = _pick_element(raw)
+    match = _fields(layout.key, key)
+    if key_end:
+        ends = _fields(layout.key, key_end)
         match = tuple(first if first == last else f"{first}-{last}" for first, last in zip(match, ends, strict=True))
-    return match, _data(layout, found), _comment(found.get(_ELEMENT_USERDATA, b""))
+    if layout.data == (_VERDICT,):
+        return match, (_verdict(code, chain),), _comment(userdata)
+    return match, _fields(layout.data, data) if data else (), _comment(userdata)
 
 
 def forget() -> None:
-    """Empties the cache of elements."""
-    _element.cache_clear()
+    """Empties the caches of elements and of what they are made of."""
+    for cache in (_element, _ipv4, _comment):
+        cache.cache_clear()
 
 
-_OF_ELEMENT = frozenset({_ELEMENT_KEY, _ELEMENT_DATA, _ELEMENT_FLAGS, _ELEMENT_USERDATA, _ELEMENT_KEY_END})
+_pick_element = wire.Picker(
+    0,
+    (_ELEMENT_KEY, _DATA_VALUE),
+    (_ELEMENT_KEY_END, _DATA_VALUE),
+    (_ELEMENT_DATA, _DATA_VALUE),
+    (_ELEMENT_DATA, _DATA_VERDICT, _VERDICT_CODE),
+    (_ELEMENT_DATA, _DATA_VERDICT, _VERDICT_CHAIN),
+    (_ELEMENT_USERDATA,),
+)
+_pick_end = wire.Picker(0, (_ELEMENT_KEY, _DATA_VALUE), (_ELEMENT_FLAGS,))
+_pick_verdict = wire.Picker(0, (_DATA_VERDICT, _VERDICT_CODE), (_DATA_VERDICT, _VERDICT_CHAIN))
 
 
-def _value(nested: bytes) -> bytes:
-    return wire.pick(nested, 0, len(nested), (_DATA_VALUE,)).get(_DATA_VALUE, b"")
-
-
-def _data(layout: _Layout, found: Mapping[int, bytes]) -> tuple[str, ...]:
-    nested = found.get(_ELEMENT_DATA)
-    if nested is None:
-        return ()
-    if layout.data != (_VERDICT,):
-        return _fields(layout.data, _value(nested))
-    return (_verdict(nested),)
-
-
-def _verdict(nested: bytes) -> str:
+def _verdict(code: bytes, chain: bytes) -> str:
     """`accept`, `goto x`; "" if it is none."""
-    verdict = wire.pick(nested, 0, len(nested), (_DATA_VERDICT,)).get(_DATA_VERDICT, b"")
-    parts = wire.pick(verdict, 0, len(verdict), (_VERDICT_CODE, _VERDICT_CHAIN))
-    if _VERDICT_CODE not in parts:
+    if not code:
         return ""
-    code = int.from_bytes(parts[_VERDICT_CODE], "big", signed=True)
-    word = _VERDICTS.get(code, str(code))
-    return f"{word} {wire.text(parts[_VERDICT_CHAIN])}" if _VERDICT_CHAIN in parts else word
+    number = int.from_bytes(code, "big", signed=True)
+    word = _VERDICTS.get(number, str(number))
+    return f"{word} {wire.text(chain)}" if chain else word
 
 
 def _fields(types: tuple[int, ...], value: bytes) -> tuple[str, ...]:
@@ -439,10 +440,9 @@ def _intervals(layout: _Layout, raw: Iterator[bytes]) -> list[_Element]:
     ends: list[tuple[int, bool, bytes]] = []
     size = 0
     for item in raw:
-        found = wire.pick(item, 0, len(item), (_ELEMENT_KEY, _ELEMENT_FLAGS))
-        key = _value(found.get(_ELEMENT_KEY, b""))
+        key, flags = _pick_end(item)
         size = len(key)
-        closes = bool(_big(found.get(_ELEMENT_FLAGS, b"")) & _INTERVAL_END)
+        closes = bool(_big(flags) & _INTERVAL_END)
         ends.append((_big(key), not closes, item))
     result: list[_Element] = []
     start: tuple[int, bytes] | None = None

@@ -5,9 +5,12 @@ All is in host byte order and padded to 4 bytes. Numbers are those of the kernel
 
 from __future__ import annotations
 
+import functools
 import struct
 import sys
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
+from operator import itemgetter
+from typing import NamedTuple
 
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
@@ -48,6 +51,7 @@ RTMSG = struct.Struct("=8BI")
 _KIND = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
 
+@functools.cache
 def rtnetlink_name(kind: int) -> str:
     """The name that linux/rtnetlink.h gives to the message type `kind`."""
     return f"RTM_{_VERBS[kind & 3]}{_OBJECTS.get(kind & ~3, kind & ~3)}"
@@ -80,6 +84,68 @@ def pick(data: bytes, at: int, end: int, wanted: Container[int]) -> dict[int, by
             found[kind] = data[at + 4 : at + size]
         at += (size + 3) & ~3 or 4
     return found
+
+
+class Picker:
+    """Picks payloads out of messages: those of the attributes at `paths`, two or more, each types from the outside in. Attributes begin at
+    the byte `start`.
+
+    Messages of one sort are laid out alike. So the layouts that were met are kept: where the headers of attributes stand, and what
+    they say. A message that has the same headers in the same places would be walked by the same way, and needs no walk: the payloads
+    are cut out at once. Of a link, which has some fifty attributes, that takes a fifth of the time.
+    """
+
+    _MOST = 256
+    """Layouts that are kept. A kernel has some dozens."""
+
+    def __init__(self, start: int, *paths: tuple[int, ...]) -> None:
+        self._start = start
+        self._paths = paths
+        self._outer = frozenset(path[:depth] for path in paths for depth in range(1, len(path)))
+        self._layouts: dict[int, list[_Layout]] = {}
+        self._kept = 0
+
+    def __call__(self, data: bytes) -> tuple[bytes, ...]:
+        """The payload at each path, empty where there is none. Of several attributes of one type the last counts."""
+        for mask, headers, cut in self._layouts.get(len(data), ()):
+            if int.from_bytes(data, "little") & mask == headers:
+                return cut(data)
+        layout = self._layout(data)
+        if self._kept < self._MOST:
+            self._kept += 1
+            self._layouts.setdefault(len(data), []).append(layout)
+        return layout.cut(data)
+
+    def _layout(self, data: bytes) -> _Layout:
+        headers, places = bytearray(len(data)), dict[tuple[int, ...], slice]()
+        for at, path, payload in self._walk(data, self._start, len(data), ()):
+            headers[at : at + 4] = b"\xff" * 4
+            for inner in [known for known in places if known[: len(path)] == path]:
+                del places[inner]
+            places[path] = payload
+        mask = int.from_bytes(headers, "little")
+        cut = itemgetter(*(places.get(path, slice(0)) for path in self._paths))
+        return _Layout(mask, int.from_bytes(data, "little") & mask, cut)
+
+    def _walk(
+        self, data: bytes, at: int, end: int, outer: tuple[int, ...]
+    ) -> Iterator[tuple[int, tuple[int, ...], slice]]:
+        """(where its header is, its path, where its payload is) of each attribute, and of those inside of the ones on our paths."""
+        while at < end - 3:
+            size, kind = ATTRIBUTE.unpack_from(data, at)
+            path = (*outer, kind & _KIND)
+            yield at, path, slice(at + 4, at + size)
+            if path in self._outer:
+                yield from self._walk(data, at + 4, min(at + size, end), path)
+            at += (size + 3) & ~3 or 4
+
+
+class _Layout(NamedTuple):
+    """Where headers stand, as ones; what they say; and what cuts out the payloads."""
+
+    mask: int
+    headers: int
+    cut: Callable[[bytes], tuple[bytes, ...]]
 
 
 def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
