@@ -6,6 +6,7 @@ reconciler.kinds.layout.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -235,6 +236,9 @@ def lower_veth(work: _Lowering, bridge: BridgeNode, container: Container, link: 
     work.add(origin, *routes(work, bridge, container, namespace))
 
 
+_EVERYWHERE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+
+
 def routes(work: _Lowering, bridge: BridgeNode, container: Container, namespace: str) -> Iterator[Route]:
     """The default routes, if they are this interface's, and those of the file."""
     versions = {address.version for address in container.addresses}
@@ -242,11 +246,10 @@ def routes(work: _Lowering, bridge: BridgeNode, container: Container, namespace:
         for version in sorted(versions):
             gateway = bridge.gateway(version)
             if gateway is not None:
-                everywhere = ip_network("0.0.0.0/0" if version == 4 else "::/0")
                 yield Route(
                     owner=work.owner,
                     namespace=namespace,
-                    destination=everywhere,
+                    destination=_EVERYWHERE[version],
                     metric=canonical_metric(version, None),
                     link=container.interface,
                     via=gateway.ip,
@@ -303,18 +306,24 @@ def published(
 ) -> Iterator[Element]:
     """The elements of one published port: one per family for a port, or for a range that keeps its numbers; else one per port."""
     address = () if port.host_ip is None or port.host_ip.is_unspecified else (str(port.host_ip),)
-    prefix = f"by_{'address' if address else 'any'}"
+    prefix = "by_address" if address else "by_any"
     for version, target in _led_to(targets, port):
+        led_to = _spelled(target)
         for ranges, first, data in _spans(port):
             yield Element(
                 owner=work.owner,
                 table=work.table,
-                set=f"{prefix}{'_range' if ranges else ''}{version}",
+                set=f"{prefix}_range{version}" if ranges else f"{prefix}{version}",
                 match=(*address, port.protocol, first),
-                data=(str(target), *map(str, data)),
+                data=(led_to, *data),
                 comment=comment,
                 waits_for=opens_on,
             )
+
+
+@functools.lru_cache(maxsize=1024)  # a container has a thousand ports
+def _spelled(address: IPAddress) -> str:
+    return str(address)
 
 
 def _targets(container: Container) -> dict[int, IPAddress]:
@@ -327,20 +336,19 @@ def _targets(container: Container) -> dict[int, IPAddress]:
 
 def _led_to(targets: Mapping[int, IPAddress], port: Port) -> Iterable[tuple[int, IPAddress]]:
     """Those of `targets` in the families that the port is published in."""
-    only = None if port.host_ip is None else port.host_ip.version
-    return [(version, target) for version, target in targets.items() if only in (None, version)]
+    if port.host_ip is None:
+        return targets.items()
+    return [(version, target) for version, target in targets.items() if version == port.host_ip.version]
 
 
-def _spans(port: Port) -> Iterator[tuple[bool, str, tuple[int, ...]]]:
+def _spans(port: Port) -> Iterable[tuple[bool, str, tuple[str, ...]]]:
     """(is it a range, the published number or range, the container's number if it is not the same)."""
     (first, last), (target, _) = port.published, port.target
     if first == last:
-        yield False, str(first), (target,)
-    elif first == target:
-        yield True, f"{first}-{last}", ()
-    else:
-        for offset in range(last - first + 1):
-            yield False, str(first + offset), (target + offset,)
+        return ((False, str(first), (str(target),)),)
+    if first == target:
+        return ((True, f"{first}-{last}", ()),)
+    return ((False, str(first + offset), (str(target + offset),)) for offset in range(last - first + 1))
 
 
 def open_targets(work: _Lowering, bridge: BridgeNode, container: Container) -> None:
@@ -399,8 +407,8 @@ def _digest(*names: str) -> bytes:
 
 def derived_mac(*names: str) -> str:
     """A MAC that is the same whenever the names are: neighbours' ARP entries outlive a restart. Locally administered, unicast."""
-    first, *rest = _digest("mac", *names)[:6]
-    return ":".join(f"{byte:02x}" for byte in ((first & 0xFC) | 0x02, *rest))
+    digest = _digest("mac", *names)
+    return bytes(((digest[0] & 0xFC) | 0x02, *digest[1:6])).hex(":")
 
 
 def bridge_mac(work: _Lowering, bridge: BridgeNode) -> str:

@@ -22,8 +22,9 @@ def run() -> None:
     """The command line as a process of its own, which ends here.
 
     It ends without taking the interpreter apart: to free a hundred thousand values one by one, just before the kernel takes all memory
-    back at once, is a tenth of a run.
+    back at once, is a tenth of a run. For the same reason nobody looks for circles among them meanwhile (`watch`, which stays, does).
     """
+    gc.disable()
     _open_closed_streams()
     code = main()
     sys.stdout.flush()
@@ -51,8 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     # pydantic would look through all installed packages for plugins, at every start (19 ms).
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    # A run makes many small values and soon ends: to look for circles among them all the time costs a tenth of it.
-    gc.set_threshold(100_000)
     arguments = parse(sys.argv[1:] if argv is None else argv)
     # Only in a process of its own: there is no way back.
     if argv is None and arguments.unprivileged(arguments):

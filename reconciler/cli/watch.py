@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import context, options, trust
@@ -104,6 +105,9 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Works until it is told to stop."""
+    # Who stays has to let go of circles; one look makes a hundred thousand values, of which hardly any is in one.
+    gc.enable()
+    gc.set_threshold(100_000)
     from reconciler.watch.agent import Agent, Options
     from reconciler.watch.log import Log
     from reconciler.watch.pace import Rates

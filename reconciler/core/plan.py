@@ -158,7 +158,8 @@ def schedule(steps: Iterable[Step]) -> Schedule:
     late: list[tuple[Request, int]] = []
     current: Stage | None = None
     for position, step in enumerate(steps):
-        stage = _STAGE_OF_TRANSACTION.get(step.stage, step.stage)
+        stage = step.stage
+        stage = _STAGE_OF_TRANSACTION.get(stage, stage)
         if stage != current:
             requests += late
             late, current = [], stage

@@ -15,7 +15,7 @@ The rules, in the order in which they are applied:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from reconciler.core.plan import Conflict, Pending, Plan, Step, arrange
@@ -36,9 +36,11 @@ def plan(desired: State, found: State, owner: str, policy: Policy = Policy(), ba
     """What has to be done so that `found` becomes `desired`, for all that belongs to `owner`."""
     pending = _pending(desired, found, owner)
     waiting = {item.resource.key for item in pending}
-    wanted = {key: item for key, item in desired.resources.items() if key not in waiting}
+    wanted = _without(desired.resources, waiting)
     there = found.resources
-    strangers = {key for key, item in wanted.items() if key in there and _is_foreign(item, there[key])}
+    # Nearly all is there, and ours: that is told without asking more.
+    unsure = (key for key, item in wanted.items() if key in there and there[key].owner != item.owner)
+    strangers = {key for key in unsure if _is_foreign(wanted[key], there[key])}
     conflicts = (
         ()
         if policy.adopt
@@ -48,7 +50,7 @@ def plan(desired: State, found: State, owner: str, policy: Policy = Policy(), ba
     )
     if conflicts:
         # Nothing is done before they are settled: what the plan tells is what would be done besides.
-        wanted = {key: item for key, item in wanted.items() if key not in strangers}
+        wanted = _without(wanted, strangers)
     kept = _kept(desired, found, waiting)
     managed = found.owned_by(owner)
     unwanted = {item.key for item in managed if item.key not in wanted and item.key not in kept}
@@ -79,6 +81,11 @@ def plan(desired: State, found: State, owner: str, policy: Policy = Policy(), ba
     )
 
 
+def _without(resources: Resources, keys: Set[Key]) -> Resources:
+    """`resources` less those of `keys`."""
+    return {key: item for key, item in resources.items() if key not in keys} if keys else resources
+
+
 def _pending(desired: State, found: State, owner: str) -> tuple[Pending, ...]:
     """What has to wait, each with the thing at the root of it. What is ours and not wanted is as good as gone."""
     missing: dict[Key, Key | None] = {}
@@ -100,7 +107,7 @@ def _pending(desired: State, found: State, owner: str) -> tuple[Pending, ...]:
 
     result = []
     for key, resource in desired.resources.items():
-        root = lacks(key)
+        root = missing[key] if key in missing else lacks(key)
         if root is not None:
             result.append(Pending(resource, root, desired.origins.get(key, Origin())))
     return tuple(result)
@@ -182,7 +189,7 @@ def _with_contents(going: set[Key], there: Resources) -> set[Key]:
 def _deletions(
     gone: set[Key], wanted: Resources, there: Resources, unwanted: set[Key], replaced: set[Key], waiting: set[Key]
 ) -> Iterable[Step]:
-    for key, item in there.items():
+    for key, item in there.items() if gone else ():
         if key not in gone:
             continue
         if key in waiting:

@@ -5,6 +5,7 @@ Sources: rtnetlink(7), linux/if_link.h, net/core/rtnetlink.c (do_setlink).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 from reconciler.core.messages import HOST, Attributes, Index, LinkRecord, Netlink, Snapshot, Value
@@ -13,11 +14,13 @@ from reconciler.core.resource import Key
 IFF_UP = 1
 
 
+@functools.lru_cache(maxsize=1 << 14)  # all that is on a link asks for it, several times
 def link_key(namespace: str, name: str) -> Key:
     """The key of a link of any kind: the kernel gives a name once per namespace, whatever the kind."""
     return Key("link", namespace, name)
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def netns_key(name: str) -> Key:
     """The key of a network namespace."""
     return Key("netns", HOST, name)

@@ -8,6 +8,8 @@ in a bridge table of the same name.
 
 from __future__ import annotations
 
+import functools
+
 DEFAULT_OWNER = "default"
 _PREFIX = "reconciler:"
 _UPLINKS = " uplinks="
@@ -20,6 +22,7 @@ def alias(owner: str, uplinks: tuple[str, ...] = ()) -> str:
     return f"{_PREFIX}{owner}" + (_UPLINKS + ",".join(uplinks) if uplinks else "")
 
 
+@functools.lru_cache(maxsize=1024)  # all that one made has the same
 def owner_of(alias: str | None) -> str | None:
     """Whose link it is that has this `alias`; None if it is not one of ours."""
     if not alias or not alias.startswith(_PREFIX):

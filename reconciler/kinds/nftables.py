@@ -21,7 +21,11 @@ from reconciler.kinds.layout import BRIDGE_CHAINS, BRIDGE_SETS, CHAINS, PUBLISHI
 from reconciler.kinds.marks import owner_of_table
 
 _INTERVALS = frozenset(item.name for item in SETS if "interval" in item.flags)
-_TYPES = {item.name: item.type for item in (*SETS, *BRIDGE_SETS)}
+_NAMES_OF_INTERFACES = {
+    item.name: tuple(place for place, type in enumerate(item.type) if type == "ifname")
+    for item in (*SETS, *BRIDGE_SETS)
+}
+"""Where in the key of each set the name of an interface stands."""
 
 RETIREMENT = 10
 """Seconds for which a port's former container may begin no flow from that port: longer than an answer is under way."""
@@ -288,11 +292,10 @@ class Element(_NftResource):
 
     def _match(self) -> str:
         """The key in nft's words. Names of interfaces are quoted: `br.1` or `tcp` is a name like any other."""
-        types = _TYPES.get(self.set, ())
-        quoted = len(types) == len(self.match)
-        return " . ".join(
-            f'"{part}"' if quoted and types[place] == "ifname" else part for place, part in enumerate(self.match)
-        )
+        names = _NAMES_OF_INTERFACES.get(self.set)
+        if not names:
+            return " . ".join(self.match)
+        return " . ".join(f'"{part}"' if place in names else part for place, part in enumerate(self.match))
 
     def _text(self) -> str:
         comment = f' comment "{self.comment}"' if self.comment else ""
