@@ -15,15 +15,14 @@ one, which is not.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from reconciler import reconcile
 from reconciler.core.messages import HOST, Snapshot
@@ -41,8 +40,7 @@ VERSION = 1
 _HOST_PLACE = "host"
 
 
-@dataclass(frozen=True, slots=True)
-class Journal:
+class Journal(NamedTuple):
     """What was there before a change of `owner`, and until when the change may be confirmed."""
 
     id: str
@@ -78,8 +76,7 @@ class Journal:
         return time.time() + self.deadline - place.now()
 
 
-@dataclass(frozen=True, slots=True)
-class RolledBack:
+class RolledBack(NamedTuple):
     """That the journal `id` was rolled back, `at` (seconds since the epoch) and `why`."""
 
     id: str
@@ -131,6 +128,7 @@ def _bridges(found: State, owner: str) -> list[str]:
 def revision(desired: State) -> str:
     """A digest of what is wanted. The numbers of processes do not count: after a boot they are others."""
     import hashlib
+    import json
 
     from reconciler.render.json import plain
 
@@ -202,7 +200,7 @@ def roll_back(kernel: reconcile.Kernel, journal: Journal, why: str) -> None:
 
 def _note_failure(journal: Journal, failure: str) -> None:
     with contextlib.suppress(OSError, PlatformError):
-        write(replace(journal, failure=failure))
+        write(journal._replace(failure=failure))
 
 
 def ways_out(journal: Journal) -> str:
@@ -296,6 +294,8 @@ def remove(journal: Journal) -> None:
 
 def last_rolled_back(owner: str) -> RolledBack | None:
     """What was rolled back last in this place, unless something else was applied since."""
+    import json
+
     path = _path("rolled-back", owner)
     text = _read_file(path)
     if text is None:
@@ -341,6 +341,8 @@ def _read_file(path: Path) -> bytes | None:
 
 
 def _write_file(path: Path, body: Mapping[str, Any]) -> None:
+    import json
+
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         _make_directory(path.parent)
@@ -409,6 +411,8 @@ def _plain_journal(journal: Journal) -> dict[str, Any]:
 
 
 def _loads(text: bytes, path: Path) -> Journal:
+    import json
+
     from reconciler.kernel import recorded
 
     with _readable(path):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from typing import NoReturn, Protocol, TypeVar
+from dataclasses import replace
+from typing import NamedTuple, NoReturn, Protocol, TypeVar
 
 from reconciler import bounds, host_rules
 from reconciler.core.messages import HOST, Failure, FlushConntrack, Outcome, Part, Request, Scope, Snapshot, by_process
@@ -44,8 +44,7 @@ class Kernel(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """What was found, and what the wish came to when looked at from there (reconciler.host_rules)."""
 
     found: State
@@ -279,8 +278,7 @@ def undo(
     return _undo(kernel, before, owner, touched, made).left
 
 
-@dataclass(frozen=True, slots=True)
-class _Undone:
+class _Undone(NamedTuple):
     """What came of an undo: the steps that could not be done, why the last of them was refused, namespaces that had to be made anew."""
 
     left: tuple[Step, ...]

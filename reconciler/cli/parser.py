@@ -12,7 +12,6 @@ from reconciler import __version__
 from reconciler.errors import UsageError
 
 COMMANDS = (
-    "apply_file",
     "plan",
     "apply",
     "watch",
@@ -29,11 +28,13 @@ COMMANDS = (
     "down",
     "doctor",
     "sandbox",
-    "expect",
+    "test",
     "schema",
     "completion",
 )
-"""The modules of the commands, in the order in which --help lists them. The first is what `reconcile` without a command does."""
+"""The commands, in the order in which --help lists them. Each is a module of its own name, but for:"""
+_MODULES = {"test": "expect"}
+"""What `reconcile` does without a command is in `apply_file`."""
 
 USAGE = "reconcile [OPTION…]\n       reconcile COMMAND [OPTION…]"
 DESCRIPTION = """\
@@ -104,20 +105,59 @@ class Parser(argparse.ArgumentParser):
         self.exit(UsageError.exit_code, f"{self.prog}: {message} (see `{self.prog} --help`)\n")
 
 
+class _Unsure(Exception):
+    """What a parser of some commands makes of the arguments is not what one of all commands may make of them."""
+
+
+class _Brief(Parser):
+    """A parser that leaves it to the whole one to say what is wrong, or to help."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, add_help=False)
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        # Asked for with every option that is declared. To find out how wide the terminal is it would import shutil, and that much more.
+        return _Formatter(self.prog, width=80)
+
+    def error(self, message: str) -> NoReturn:
+        raise _Unsure(message)
+
+
 def build() -> argparse.ArgumentParser:
     """The whole parser. Documentation and shell completion are made from it too."""
     parser = Parser(prog="reconcile", usage=USAGE, description=DESCRIPTION, epilog=EPILOG)
-    parser.add_argument("--version", action="version", version=f"reconcile {__version__}")
-    commands = parser.add_subparsers(
-        title="commands", dest="command", metavar="COMMAND", prog="reconcile", parser_class=Parser, action=_Commands
-    )
-    parser.set_defaults(unprivileged=lambda arguments: False)
-    for name in COMMANDS:
-        module = import_module(f"reconciler.cli.{name}")
-        module.add(commands if name != COMMANDS[0] else parser)
+    _fill(parser, COMMANDS, Parser)
     return parser
+
+
+def _brief(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """A parser of the one command that `argv` begins with, or of what can be said without a command: what the modules of twenty commands
+    import, and to declare them all, takes as long as a look at a hundred containers."""
+    parser = _Brief(prog="reconcile")
+    _fill(parser, [word for word in argv[:1] if word in COMMANDS], _Brief)
+    return parser
+
+
+def _fill(parser: Parser, words: Sequence[str], kind: type[Parser]) -> None:
+    """Declares what can be said without a command, and the commands `words`, each parsed by a parser of that kind."""
+    parser.add_argument("--version", action="version", version=f"reconcile {__version__}")
+    parser.set_defaults(unprivileged=lambda arguments: False, command=None)
+    if words:
+        commands = parser.add_subparsers(
+            title="commands", dest="command", metavar="COMMAND", prog="reconcile", parser_class=kind, action=_Commands
+        )
+    _module("apply_file").add(parser)
+    for word in words:
+        _module(_MODULES.get(word, word)).add(commands)
+
+
+def _module(name: str) -> Any:
+    return import_module(f"reconciler.cli.{name}")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments; `run` in it is the function that does the command. Exits with 64 on wrong usage, 0 on --help."""
-    return build().parse_args(list(argv))
+    try:
+        return _brief(argv).parse_args(list(argv))
+    except _Unsure:
+        return build().parse_args(list(argv))

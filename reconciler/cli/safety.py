@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from reconciler.errors import (
@@ -209,7 +208,7 @@ def apply(
     except BaseException:
         print(f"reconcile: cut short: all of it is rolled back at {_clock(journal.until)}", file=sys.stderr)
         raise
-    applied = replace(journal, applied=True, deadline=place.now() + journal.seconds)
+    applied = journal._replace(applied=True, deadline=place.now() + journal.seconds)
     try:
         confirm.write(applied)
     except PlatformError as error:

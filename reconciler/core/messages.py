@@ -7,15 +7,18 @@ printed, compared, stored and sent on another day.
 
 A Snapshot is the answer to "what is there": dumps with every ifindex replaced by a name, not interpreted further. Kinds
 decode it (reconciler.kinds).
+
+Nearly all are NamedTuples: there are many of them, and a dataclass takes ten times as long to define and twice as long to make. So two of
+unlike type are equal if they hold the same; nothing here compares any two that could.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
-from typing import Any, Literal, TypeAlias
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 IPInterface: TypeAlias = IPv4Interface | IPv6Interface
@@ -43,22 +46,19 @@ def by_process(namespace: str) -> bool:
 # --- requests --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """The ifindex of the link `name` in the namespace that the request goes to."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class NamespaceFd:
+class NamespaceFd(NamedTuple):
     """An open file descriptor of the network namespace `namespace`."""
 
     namespace: str
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """Nested netlink attributes: (name as in the kernel's headers, value), in order."""
 
     items: tuple[tuple[str, Value], ...]
@@ -72,8 +72,7 @@ class Attributes:
 Value: TypeAlias = int | str | bytes | Index | NamespaceFd | Attributes
 
 
-@dataclass(frozen=True, slots=True)
-class Netlink:
+class Netlink(NamedTuple):
     """One rtnetlink message.
 
     `header` holds the fields of ifinfomsg, ifaddrmsg or rtmsg under pyroute2's names (`family`, `index`, `flags`,
@@ -89,23 +88,20 @@ class Netlink:
     """It is to be done when all that its stage builds is there."""
 
 
-@dataclass(frozen=True, slots=True)
-class CreateNamespace:
+class CreateNamespace(NamedTuple):
     """Make the network namespace `name` under /run/netns, with its `lo` up and carrying `alias`."""
 
     name: str
     alias: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteNamespace:
+class DeleteNamespace(NamedTuple):
     """Unmount and unlink /run/netns/`name`."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class CreateTap:
+class CreateTap(NamedTuple):
     """Make a persistent TAP device (TUNSETIFF, TUNSETPERSIST: rtnetlink cannot create one) that carries `alias`."""
 
     namespace: str
@@ -114,8 +110,7 @@ class CreateTap:
     mac: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WriteSysctl:
+class WriteSysctl(NamedTuple):
     """Write `value` to the sysctl `name`, dotted as sysctl(8) has it; a dot inside an interface's name is a slash."""
 
     namespace: str
@@ -123,15 +118,13 @@ class WriteSysctl:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Nft:
+class Nft(NamedTuple):
     """nftables commands as text. Adjacent Nft and NftElement requests are submitted as one transaction."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class NftElement:
+class NftElement(NamedTuple):
     """Add or delete one element of a set or map of `table` (as `inet filter`); `text` is what stands between the braces.
 
     Kept apart from Nft so that a transport can put ten thousand of them into one command.
@@ -143,8 +136,7 @@ class NftElement:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class FlushConntrack:
+class FlushConntrack(NamedTuple):
     """Forget the flows of one published port.
 
     Concerned are flows of `protocol` whose original destination is `address` (None: any address of this host, of family
@@ -163,8 +155,7 @@ Request: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """A request that the kernel refused. `errno` is 0 where there is none (nftables' own words are in `message`)."""
 
     position: int
@@ -173,8 +164,7 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of submitted requests: the positions of those done, and the first (by position) that failed.
 
     `attempted` is the number of leading requests that were sent at all. One datagram is worked off by the kernel to its end, so
@@ -191,16 +181,14 @@ class Outcome:
 # --- snapshots -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class PortRecord:
+class PortRecord(NamedTuple):
     """What a bridge knows of one of its ports (IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_*)."""
 
     hairpin: bool
     isolated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LinkRecord:
+class LinkRecord(NamedTuple):
     """One RTM_NEWLINK of a dump. `kind` is IFLA_INFO_KIND ("" for physical ones and lo)."""
 
     name: str
@@ -219,8 +207,7 @@ class LinkRecord:
     """IFLA_TUN_TYPE is IFF_TAP, of kind "tun"."""
 
 
-@dataclass(frozen=True, slots=True)
-class AddressRecord:
+class AddressRecord(NamedTuple):
     """One RTM_NEWADDR of a dump. `protocol` is IFA_PROTO, None where the kernel does not say (before 5.18)."""
 
     link: str
@@ -229,8 +216,7 @@ class AddressRecord:
     protocol: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class RouteRecord:
+class RouteRecord(NamedTuple):
     """One RTM_NEWROUTE of a dump, of the main table. `link` is None where there is no outgoing link (blackhole, multipath)."""
 
     destination: IPNetwork
@@ -241,18 +227,16 @@ class RouteRecord:
     type: int
 
 
-@dataclass(frozen=True, slots=True)
-class NamespaceRecord:
+class NamespaceRecord(NamedTuple):
     """One network namespace. `sysctls` holds those asked for that exist, values stripped."""
 
     links: tuple[LinkRecord, ...] = ()
     addresses: tuple[AddressRecord, ...] = ()
     routes: tuple[RouteRecord, ...] = ()
-    sysctls: Mapping[str, str] = field(default_factory=dict)
+    sysctls: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardChain:
+class ForwardChain(NamedTuple):
     """A base chain of the forward hook, of whatever table: it can drop what ours let through.
 
     `policy` is what becomes of a packet that none of its rules decides on: accept, drop, or reject (by a last rule that matches
@@ -266,8 +250,7 @@ class ForwardChain:
     manager: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Absence:
+class Absence(NamedTuple):
     """Why a namespace that was asked for is not in a Snapshot, where there is more to say than that it is not there.
 
     `unknown`: it may be there, and that could not be found out (its engine does not answer).
@@ -298,8 +281,7 @@ class Snapshot:
     """Names of namespaces behind which there is none, with the mark that their file holds: a run that was killed left them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A part of what there is, to be looked at where something is known to have happened.
 
     Some links of the host with all that hangs on them, some namespaces, some elements of nftables sets as (table, set, key as nft
@@ -331,9 +313,8 @@ def to_json(value: object) -> Any:
     """A Request (or any part of it) as plain JSON values; the reader learns what it is from the key `request`."""
     if isinstance(value, Attributes):
         return [[name, to_json(item)] for name, item in value.items]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        body = {item.name: to_json(getattr(value, item.name)) for item in dataclasses.fields(value)}
-        return {"request": type(value).__name__} | body
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):  # a NamedTuple
+        return {"request": type(value).__name__} | {name: to_json(item) for name, item in value._asdict().items()}
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, Mapping):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from reconciler.core.messages import FlushConntrack, Netlink, Request
 from reconciler.core.resource import Difference, Key, Note, Origin, Resource, Stage
@@ -80,8 +81,7 @@ class Step:
         return Step(self.after, self.before, turned, f"undoes: {self.reason}" if self.reason else "", self.origin)
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(NamedTuple):
     """A foreign thing that stands where ours should be."""
 
     desired: Resource
@@ -94,8 +94,7 @@ class Conflict:
         return f"{self.found.label} is in the way: it {whose}{place}"
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """Something wanted that waits for `missing`, which is not ours to make."""
 
     resource: Resource
@@ -136,8 +135,7 @@ class Plan:
         return replace(self, steps=arrange([*back, *rest]))
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(NamedTuple):
     """The requests of a plan in the order of sending; `steps[i]` is the position of the step that request i belongs to."""
 
     requests: tuple[Request, ...] = ()
@@ -217,8 +215,7 @@ def _with_implied(step: Step, going: set[Key]) -> Step:
     return step if implied == step.implied else replace(step, implied=implied)
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """How many things a plan creates, updates and deletes."""
 
     create: int = 0

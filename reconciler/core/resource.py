@@ -170,8 +170,7 @@ def differences(desired: Resource, found: Resource) -> tuple[Difference, ...]:
     return tuple(result)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where in the file a resource comes from: `FILE:LINE:COL` (empty if it has no line of its own), and for whom it is."""
 
     position: str = ""
@@ -186,8 +185,7 @@ class Level(enum.StrEnum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """Something that a reader of the plan should know, which is no change."""
 
     level: Level

@@ -13,7 +13,6 @@ What fails together is tried again one by one (reconciler.kernel.batch), so whic
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from reconciler.core.messages import Attributes, Index, Netlink
@@ -93,5 +92,5 @@ def _merged(messages: Sequence[Fused], first: Fused, second: Fused) -> list[Fuse
     attributes = Attributes((*first.request.attributes.items, *second.request.attributes.items))
     # RTM_NEWLINK without NLM_F_CREATE changes as RTM_SETLINK does, and knows what is of the port besides.
     kind = "RTM_NEWLINK" if "RTM_NEWLINK" in (first.request.type, second.request.type) else "RTM_SETLINK"
-    one = Fused(replace(first.request, type=kind, attributes=attributes), (*first.parts, *second.parts))
+    one = Fused(first.request._replace(type=kind, attributes=attributes), (*first.parts, *second.parts))
     return [one if item is first else item for item in messages if item is not second]

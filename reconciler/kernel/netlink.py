@@ -14,7 +14,6 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from reconciler.errors import PlatformError, RefusedError
@@ -54,8 +53,7 @@ class Message(NamedTuple):
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The kernel's answer to one message: errno (0: done) and its words, of which it rarely has any."""
 
     errno: int
@@ -86,8 +84,7 @@ class NetlinkError(OSError):
     """The kernel answered a dump or a question with an error."""
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """A netlink protocol: its number, and how its message types are called and which of them write."""
 
     protocol: int

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import bisect
 import errno
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -96,6 +95,8 @@ class Nftables:
 
 def version() -> str:
     """The version of libnftables, as `1.0.6`, which it says with each listing. Raises PlatformError if it is missing, or may not list."""
+    import json
+
     status, output, error = _context().cmd(b"list chains inet")
     if status:
         raise _cannot_list(error.decode(errors="replace"))

@@ -11,7 +11,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from reconciler.core.messages import (
     HOST,
@@ -139,7 +139,7 @@ class _Observer:
         """A record for every name."""
         found = {identity: look.record() for identity, look in self._looks.items()}
         return {
-            name: replace(found[identity], sysctls=sysctls) if sysctls else found[identity]
+            name: found[identity]._replace(sysctls=sysctls) if sysctls else found[identity]
             for name, (identity, sysctls) in self._named.items()
         }
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _STATE, _STARTTIME = 3, 22
 """Fields of /proc/PID/stat, counted from 1. The second is the command in parentheses, which may contain anything."""
 _ENDED = b"ZX"
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """The process `pid` that was started at `started`, in clock ticks since boot.
 
     A number is given out again only after all the others were, which takes longer than a tick: so the two tell a process from

@@ -57,8 +57,8 @@ def trimmed(snapshot: Snapshot, scope: Scope) -> Snapshot:
     def kept(name: str, record: NamespaceRecord) -> NamespaceRecord:
         if name != HOST and name not in scope.namespaces and not ours(record):
             return NamespaceRecord()
-        links = (item if owner_of(item.alias) else dataclasses.replace(item, alias=None) for item in record.links)
-        return dataclasses.replace(record, links=tuple(links))
+        links = (item if owner_of(item.alias) else item._replace(alias=None) for item in record.links)
+        return record._replace(links=tuple(links))
 
     spaces = {name: kept(name, record) for name, record in snapshot.namespaces.items()}
     return dataclasses.replace(snapshot, namespaces=spaces)
@@ -87,8 +87,8 @@ def from_json(body: Mapping[str, Any]) -> Snapshot:
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):  # a NamedTuple
+        return {name: _plain(item) for name, item in value._asdict().items()}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
+from typing import NamedTuple
 
 from reconciler.core.messages import IPAddress
 
@@ -15,8 +15,7 @@ VARIABLE = "SSH_CONNECTION"
 _MOST_PARENTS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(NamedTuple):
     """A connection to a server on this host."""
 
     client: IPAddress

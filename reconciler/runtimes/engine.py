@@ -7,8 +7,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from reconciler.errors import PlatformError
 
@@ -24,8 +23,7 @@ class EngineError(PlatformError):
     """An engine is not there, or its answer is of no use. No reason to end: only its containers are concerned."""
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(NamedTuple):
     """What an engine says of one container. `pid` is its first process, 0 if it does not run; `network` as in `--network`."""
 
     name: str

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def settled() -> bool:
 
 def expire() -> None:
     """Has the time of what awaits confirmation be over, for whoever looks at it next."""
-    confirm.write(replace(pending(), deadline=0.0))
+    confirm.write(pending()._replace(deadline=0.0))
 
 
 class Run:

@@ -68,9 +68,9 @@ def test_turning_forwarding_on_is_warned_of_only_where_it_is_off() -> None:
     ("chain", "said", "remedy"),
     [
         (DROP, "chain ip filter FORWARD drops forwarded packets", "iptables -I FORWARD -i BRIDGE -j ACCEPT"),
-        (replace(DROP, manager="docker"), "FORWARD (of docker) drops", "iptables -I DOCKER-USER -o BRIDGE -j ACCEPT"),
-        (replace(DROP, manager="ufw"), "(of ufw)", "ufw route allow in on BRIDGE"),
-        (replace(DROP, family="ip6"), "chain ip6 filter", "ip6tables -I FORWARD -o BRIDGE"),
+        (DROP._replace(manager="docker"), "FORWARD (of docker) drops", "iptables -I DOCKER-USER -o BRIDGE -j ACCEPT"),
+        (DROP._replace(manager="ufw"), "(of ufw)", "ufw route allow in on BRIDGE"),
+        (DROP._replace(family="ip6"), "chain ip6 filter", "ip6tables -I FORWARD -o BRIDGE"),
         (ForwardChain("inet", "fw", "fwd", "drop"), "drops", "nft insert rule inet fw fwd iifname BRIDGE accept"),
         (ForwardChain("inet", "firewalld", "filter_FORWARD", "reject", "firewalld"), "rejects", "firewall-cmd"),
     ],

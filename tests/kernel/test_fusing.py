@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from itertools import chain
 
 import pytest
@@ -74,7 +73,7 @@ def test_what_is_said_together_is_what_is_said_one_by_one(kernel: LiveKernel, ha
         for start in range(0, len(requests), at_once):
             do(kernel, *requests[start : start + at_once])
         (link,) = (item for item in look(kernel).namespaces[HOST].links if item.name == RED)
-        seen.append(replace(link, mac=None))
+        seen.append(link._replace(mac=None))
         do(kernel, delete(RED))
     assert seen[0] == seen[1]
     assert (seen[0].alias, seen[0].master) == ("reconciler:default", "br0")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +83,7 @@ def test_after_a_boot_what_was_ours_is_there_again(host: str, one: Any, other: A
     anew = ModelKernel.parse(host)
     if booted:
         apply(anew, wish)
-    confirm.roll_back(anew, replace(read(), boot="an earlier one"), "a law")
+    confirm.roll_back(anew, read()._replace(boot="an earlier one"), "a law")
     assert owned(anew, scope) == ours
     left = [step for step in plan_for(anew, desired(one)).steps if step.key.space != "sysctl" or not step.key.namespace]
     assert left == list(plan_for(kernel, desired(one)).steps)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import Phase, settings
@@ -351,7 +350,7 @@ def shown(kernel: LiveKernel | ModelKernel) -> dict[str, Any]:
 
 
 def _comparable(link: LinkRecord) -> LinkRecord:
-    return replace(link, mac=None, mtu=0) if link.name == "lo" else link
+    return link._replace(mac=None, mtu=0) if link.name == "lo" else link
 
 
 def _unicast(routes: Iterable[Any]) -> Iterable[Any]:
