@@ -49,8 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from reconciler.cli.parser import parse
     from reconciler.errors import ReconcileError, StrandedError
 
-    # pydantic would look through all installed packages for plugins, at every start (19 ms).
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # A run makes many small values and soon ends: to look for circles among them all the time costs a tenth of it.
     gc.set_threshold(100_000)
     arguments = parse(sys.argv[1:] if argv is None else argv)

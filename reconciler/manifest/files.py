@@ -98,8 +98,12 @@ def _unreadable(name: str, error: OSError) -> Problem:
 
 
 def merge(texts: Iterable[tuple[str, bytes | str]]) -> Merged:
-    """The values of several files as one. Bridges are merged by name; only one file may give a bridge's own keys."""
-    result = Merged(yaml.Node({}, Position("", 1, 1)))
+    """The values of several files as one. Bridges are merged by name; only one file may give a bridge's own keys.
+
+    The version is the one that there is: what a file says of it is looked at here.
+    """
+    start = Position("", 1, 1)
+    result = Merged(yaml.Node({"version": yaml.Node(1, start)}, start))
     for name, text in texts:
         node, problems = yaml.read(text, name)
         result.problems += problems

@@ -286,7 +286,7 @@ def check_taps(work: Resolver) -> None:
     """What is inside of a virtual machine is not ours to set."""
     for inner in work.inners():
         for key in _INSIDE if isinstance(work.attaches[inner.key], Tap) else ():
-            if key in inner.container.model_fields_set:
+            if key in inner.container.given:
                 message = f"{key} is inside of the virtual machine {inner.name}, which is not ours (set it in there)"
                 work.problem_of_key((*inner.path, key), message)
 
@@ -470,7 +470,7 @@ def _no_default_route(inner: Inner) -> str:
     if inner.bridge.mode not in ("nat", "routed"):
         remedy = "write it below `routes`" if inner.bridge.mode == "bridged" else "remove `default_route`"
         return f"{inner.bridge_name} is {inner.bridge.mode}, and no gateway ({remedy})"
-    if inner.container.addresses == []:
+    if inner.container.addresses == ():
         return f"{inner.name} has no address here to route from (give it `addresses`)"
     return ""
 

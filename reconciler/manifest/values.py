@@ -135,13 +135,6 @@ def as_container_address(value: Any) -> ContainerAddress:
     return ContainerAddress(as_address(text), None)
 
 
-def not_null(value: Any) -> Any:
-    """A container's list of addresses, which cannot be left empty by accident."""
-    if value is None:
-        raise ValueError("addresses is empty (write [] for none, or remove the key to have one picked)")
-    return value
-
-
 def as_network(value: Any) -> IPNetwork:
     """The destination of a route."""
     text = _text("a destination")(value)
@@ -183,18 +176,28 @@ def check_source(address: IPAddress) -> IPAddress:
     return address
 
 
-def one_per_family(what: str, check_one: Callable[[IPAddress], IPAddress]) -> Callable[[Any], list[IPAddress]]:
+def one_per_family(what: str, check_one: Callable[[IPAddress], IPAddress]) -> Callable[[Any], tuple[IPAddress, ...]]:
     """Makes the check of one address, or a list, with at most one of each family."""
 
-    def check(value: Any) -> list[IPAddress]:
+    def check(value: Any) -> tuple[IPAddress, ...]:
         if value is None:
             raise ValueError(f"{what} is empty (give it an address, or remove the key)")
-        addresses = [check_one(as_address(item)) for item in (value if isinstance(value, list) else [value])]
+        addresses = tuple(check_one(as_address(item)) for item in (value if isinstance(value, list) else [value]))
         if len({address.version for address in addresses}) < len(addresses):
             raise ValueError(f"{what} has two addresses of one family (keep one of IPv4 and one of IPv6 at most)")
         return addresses
 
     return check
+
+
+MODES = ("nat", "routed", "isolated", "bridged")
+
+
+def as_mode(value: Any) -> str:
+    """What a bridge is to the outside."""
+    if value not in MODES:
+        raise ValueError(f"{called(value)} is no mode (one of {', '.join(MODES)})")
+    return str(value)
 
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -370,7 +373,18 @@ def as_port(value: Any) -> PortText:
         raise ValueError(f"{quoted(text)} has an empty host address (name one, or leave out the colon behind it)")
     address = None if host is None else check_host(as_address(host))
     protocol = "tcp" if found["protocol"] is None else as_protocol(found["protocol"])
-    return PortText(address, _range(found["published"]), _range(found["target"]), protocol)
+    return even(PortText(address, _range(found["published"]), _range(found["target"]), protocol))
+
+
+def even(port: PortText) -> PortText:
+    """Whether both ranges have the same length. Raises ValueError."""
+    ours, theirs = port.published[1] - port.published[0] + 1, port.target[1] - port.target[0] + 1
+    if ours != theirs:
+        ports = "port" if ours == 1 else "ports"
+        raise ValueError(
+            f"{ours} host {ports} cannot lead to {theirs} of the container (give both ranges the same length)"
+        )
+    return port
 
 
 # --- expectations ----------------------------------------------------------------------------------------------------
