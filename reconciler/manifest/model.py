@@ -27,7 +27,7 @@ TAP_NAME = Value(values.as_link, _is("string", "vnet0", minLength=1, maxLength=1
 INSIDE = Value(values.as_link, _is("string", "eth0", minLength=1, maxLength=15))
 NETNS_NAME = Value(values.as_netns, _is("string", "web", minLength=1, maxLength=255))
 CONTAINER_NAME = Value(values.as_container, _is("string", "web", pattern=f"^{values.CONTAINER.pattern}$"))
-OWNER_NAME = Value(values.as_owner, _is("string", "edge-7", pattern=f"^{values.OWNER.pattern}$"))
+OWNER_NAME = Value(values.as_owner, _is("string", "edge-7", pattern=f"^{values.OWNER}$"))
 PID = Value(values.whole(1, 2**22, "a pid"), _is("integer", 4711, minimum=1, maximum=2**22))
 MTU = Value(values.whole(68, 65535, "an MTU"), _is("integer", 1500, 9000, minimum=68, maximum=65535))
 METRIC = Value(values.whole(0, 2**32 - 1, "a metric"), _is("integer", 100, minimum=0, maximum=2**32 - 1))

@@ -66,17 +66,13 @@ class Value(Generic[T]):
         self._check, self._schema = check, schema
 
     def read(self, node: Node, path: Path, findings: Findings) -> T:
-        return _checked(self._check, node.plain(), node, findings)
+        try:
+            return self._check(node.plain())
+        except ValueError as error:
+            raise findings.flaw(node.position, str(error)) from None
 
     def schema(self, definitions: dict[str, Schema]) -> Schema:
         return self._schema
-
-
-def _checked(check: Callable[[Any], T], value: Any, node: Node, findings: Findings) -> T:
-    try:
-        return check(value)
-    except ValueError as error:
-        raise findings.flaw(node.position, str(error)) from None
 
 
 class OrNull(Generic[T]):
@@ -140,7 +136,7 @@ class NamesTo(Generic[T]):
         try:
             self._check(name)
         except ValueError as error:
-            findings.tell(child.key or child.position, str(error))
+            findings.tell(child.key_definition(()), str(error))
             return False
         return True
 
@@ -157,7 +153,11 @@ class ShortOrLong(Generic[T, M]):
     def read(self, node: Node, path: Path, findings: Findings) -> T:
         if not isinstance(node.value, dict):
             return self._short.read(node, path, findings)
-        return _checked(self._joined, self._long.read(node, path, findings), node, findings)
+        parts = self._long.read(node, path, findings)
+        try:
+            return self._joined(parts)
+        except ValueError as error:
+            raise findings.flaw(node.position, str(error)) from None
 
     def schema(self, definitions: dict[str, Schema]) -> Schema:
         return {"oneOf": [self._short.schema(definitions), self._long.schema(definitions)]}
@@ -274,7 +274,7 @@ class Model:
         rests_on_it = not cls._unit or (meant is not None and not meant.alone)
         remedy = _ONLY_COMPOSE if name in cls._compose else did_you_mean(name, known)
         note = findings.flaw if rests_on_it else findings.tell
-        return note(child.key or child.position, f"unknown key {quoted(name)}{remedy}")
+        return note(child.key_definition(()), f"unknown key {quoted(name)}{remedy}")
 
     @classmethod
     def schema(cls, definitions: dict[str, Schema]) -> Schema:
