@@ -50,8 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from reconciler.cli.parser import parse
     from reconciler.errors import ReconcileError, StrandedError
 
-    # pydantic would look through all installed packages for plugins, at every start (19 ms).
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     arguments = parse(sys.argv[1:] if argv is None else argv)
     # Only in a process of its own: there is no way back.
     if argv is None and arguments.unprivileged(arguments):

@@ -111,14 +111,14 @@ def _read(paths: Sequence[str | Path], stdin: TextIO | None) -> tuple[list[tuple
 
 
 def _document(texts: Iterable[tuple[str, str | bytes]], problems: list[Problem]) -> Document:
+    from reconciler.manifest.model import FileModel
     from reconciler.manifest.resolve import resolve
     from reconciler.manifest.shape import shaped
 
     merged = files.merge(texts)
-    model = shaped(merged)
-    document = resolve(model, merged) if model is not None else None
+    document = resolve(shaped(FileModel, merged), merged)
     problems += merged.problems
-    if problems or document is None:
+    if problems:
         raise ManifestError(_told(sorted(set(problems))))
     return document
 
@@ -138,6 +138,7 @@ def _told(problems: list[Problem]) -> list[Problem]:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the file."""
-    from reconciler.manifest.model import schema
+    from reconciler.manifest.model import FileModel
+    from reconciler.manifest.shape import described
 
-    return schema()
+    return described(FileModel)

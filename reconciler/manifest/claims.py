@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import islice
+from operator import itemgetter
 from typing import NamedTuple
 
 from reconciler.core.messages import IPAddress, IPNetwork
@@ -63,16 +64,18 @@ def _claims(bridges: tuple[Bridge, ...]) -> dict[tuple[str, int], list[_Claim]]:
     claims: defaultdict[tuple[str, int], list[_Claim]] = defaultdict(list)
     for bridge in bridges:
         for container in bridge.containers:
+            own = _versions(container)
             for place, port in enumerate(container.ports):
                 claim = _claim(bridge, container, place, port)
-                for version in _versions(port, container):
+                for version in own if port.host_ip is None else {port.host_ip.version}:
                     claims[port.protocol, version].append(claim)
     return claims
 
 
 def _claim(bridge: Bridge, container: Container, place: int, port: Port) -> _Claim:
     host = None if port.host_ip is None or port.host_ip.is_unspecified else port.host_ip
-    return _Claim(*port.published, port.position, bridge, container, place, host)
+    first, last = port.published
+    return _Claim(first, last, port.position, bridge, container, place, host)
 
 
 def _first_too_many(bridges: tuple[Bridge, ...]) -> _Claim | None:
@@ -80,10 +83,11 @@ def _first_too_many(bridges: tuple[Bridge, ...]) -> _Claim | None:
     count = 0
     for bridge in bridges:
         for container in bridge.containers:
+            own = len(_versions(container))
             for place, port in enumerate(container.ports):
                 first, last = port.published
                 if first != port.target[0]:
-                    count += (last - first + 1) * len(_versions(port, container))
+                    count += (last - first + 1) * (own if port.host_ip is None else 1)
                     if count > MAX_SINGLE_PORTS:
                         return _claim(bridge, container, place, port)
     return None
@@ -98,14 +102,14 @@ def _path(work: Resolver, claim: _Claim) -> Path:
 def _port_paths(work: Resolver, bridge: Bridge, container: Container) -> Iterator[Path]:
     """The path of each of the container's ports: one in the file can be several, on several host addresses."""
     model = work.model.bridges[bridge.name]
-    versions: set[int] = {address.version for address in container.addresses}
+    versions = _versions(container)
     for place, port in enumerate(model.containers[container.name].ports if container.ports else ()):
         path: Path = ("bridges", bridge.name, "containers", container.name, "ports", place)
         yield from [path] * len(hosts_of(port, model.host_ip, versions))
 
 
-def _versions(port: Port, container: Container) -> set[int]:
-    return {address.version for address in container.addresses} if port.host_ip is None else {port.host_ip.version}
+def _versions(container: Container) -> set[int]:
+    return {address.version for address in container.addresses}
 
 
 def _collisions(claims: list[_Claim]) -> Iterator[tuple[_Claim, _Claim]]:
@@ -116,7 +120,7 @@ def _collisions(claims: list[_Claim]) -> Iterator[tuple[_Claim, _Claim]]:
     """
     farthest: dict[IPAddress | None, _Claim] = {}
     of_any: _Claim | None = None
-    for claim in sorted(claims, key=lambda claim: claim[:3]):
+    for claim in sorted(claims, key=itemgetter(0, 1, 2)):
         rivals = (farthest.get(claim.host_ip), farthest.get(None) if claim.host_ip else of_any)
         for rival in rivals:
             if rival is not None and rival.last >= claim.first:
@@ -174,7 +178,7 @@ def check_default_route(work: Resolver, container: Container, route: Route, path
 def check_sysctls(work: Resolver) -> None:
     """A namespace has one value of each setting."""
     seen: dict[tuple[Attach, str], tuple[str, Path]] = {}
-    for inner in work.inners():
+    for inner in work.inners:
         for name, value in inner.container.sysctls.items():
             path = (*inner.path, "sysctls", name)
             first, where = seen.setdefault((work.attaches[inner.key], name), (value, path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -98,8 +98,12 @@ def _unreadable(name: str, error: OSError) -> Problem:
 
 
 def merge(texts: Iterable[tuple[str, bytes | str]]) -> Merged:
-    """The values of several files as one. Bridges are merged by name; only one file may give a bridge's own keys."""
-    result = Merged(yaml.Node({}, Position("", 1, 1)))
+    """The values of several files as one. Bridges are merged by name; only one file may give a bridge's own keys.
+
+    The version is the one that there is: what a file says of it is looked at here.
+    """
+    start = Position("", 1, 1)
+    result = Merged(yaml.Node({"version": yaml.Node(1, start)}, start))
     for name, text in texts:
         node, problems = yaml.read(text, name)
         result.problems += problems
@@ -128,7 +132,7 @@ def _add(result: Merged, node: yaml.Node, *, unhurt: bool) -> None:
         result.problems.append(Problem(version.position, f"the version cannot be {said} (write `version: 1`)"))
     # As in Compose, x-… holds what aliases repeat.
     rest = {key: child for key, child in node.value.items() if key != "version" and not key.startswith("x-")}
-    _merge(result, result.root, replace(node, value=rest), ())
+    _merge(result, result.root, node.but(value=rest), ())
 
 
 def _merge(result: Merged, into: yaml.Node, node: yaml.Node, path: yaml.Path) -> None:
@@ -143,10 +147,10 @@ def _merge(result: Merged, into: yaml.Node, node: yaml.Node, path: yaml.Path) ->
             continue
         elif isinstance(there.value, dict) and isinstance(child.value, dict) and _is_merged(here):
             # A copy, since an alias may make two places one value.
-            into.value[key] = replace(there, value=dict(there.value))
+            into.value[key] = there.but(value=dict(there.value))
             _merge(result, into.value[key], child, here)
         elif here == ("expect",) and isinstance(there.value, list) and isinstance(child.value, list):
-            into.value[key] = replace(there, value=[*there.value, *child.value])
+            into.value[key] = there.but(value=[*there.value, *child.value])
         elif not (child.value is None and _is_merged(here)):
             place, first = child.key or child.position, there.key or there.position
             what = f"{quoted(key)} is given in {first.seen_from(place)} too"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 _SHOWN = 64
@@ -24,8 +23,7 @@ class Position(NamedTuple):
         return f"line {self.line}" if self.file == other.file else f"{printable(self.file)}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(NamedTuple):
     """Something wrong with the file. `message` says what, and in the last parenthesis what to do."""
 
     position: Position

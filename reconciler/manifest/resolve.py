@@ -32,7 +32,7 @@ from reconciler.manifest.files import Merged
 from reconciler.manifest.model import AttachModel, BridgeModel, FileModel, RouteModel
 from reconciler.manifest.position import Position
 from reconciler.manifest.values import ContainerAddress, with_length
-from reconciler.manifest.work import Inner, Resolver, Taken, gateway_of, hosts_of
+from reconciler.manifest.work import Inner, Resolver, Taken, gateway_of, hosts_of, inners_of
 from reconciler.manifest.yaml import Path
 
 _MIN_MTU_IPV6 = 1280
@@ -221,7 +221,7 @@ def _host_links(work: Resolver) -> Iterator[tuple[str, Path, Position, str]]:
         for place, uplink in enumerate(bridge.uplinks):
             path = ("bridges", name, "uplinks", place)
             yield uplink, path, work.at(path), "name it once"
-    for inner in work.inners():
+    for inner in work.inners:
         attach = inner.container.attach
         if attach is not None and attach.tap is not None:
             path = (*inner.path, "attach", "tap")
@@ -241,12 +241,12 @@ _WAYS: dict[str, type[Netns] | type[Pid] | type[Docker] | type[Podman] | type[Ta
 
 def resolve_attaches(work: Resolver) -> None:
     """How each container is attached. One under two bridges says it once, or twice alike; a machine has a TAP device on each."""
-    own = {inner.key: attach for inner in work.inners() if (attach := one_attach(work, inner))}
+    own = {inner.key: attach for inner in work.inners if (attach := one_attach(work, inner))}
     shared: dict[str, tuple[Attach, Path]] = {}
-    for inner in work.inners():
+    for inner in work.inners:
         if inner.key in own:
             shared.setdefault(inner.name, (own[inner.key], (*inner.path, "attach")))
-    for inner in work.inners():
+    for inner in work.inners:
         attach, path = shared.get(inner.name, (Netns(inner.name), ()))
         work.attaches[inner.key] = own.get(inner.key, attach)
         if inner.key not in own and isinstance(attach, Tap):
@@ -284,9 +284,9 @@ _INSIDE = ("interface", "mac", "routes", "sysctls", "default_route")
 
 def check_taps(work: Resolver) -> None:
     """What is inside of a virtual machine is not ours to set."""
-    for inner in work.inners():
+    for inner in work.inners:
         for key in _INSIDE if isinstance(work.attaches[inner.key], Tap) else ():
-            if key in inner.container.model_fields_set:
+            if key in inner.container.given:
                 message = f"{key} is inside of the virtual machine {inner.name}, which is not ours (set it in there)"
                 work.problem_of_key((*inner.path, key), message)
 
@@ -299,7 +299,7 @@ def take_addresses(work: Resolver) -> None:
     for name, bridge in work.model.bridges.items():
         for place, address in enumerate(bridge.addresses):
             take(work, address.ip, Taken(name, ("bridges", name, "addresses", place), True))
-    for inner in work.inners():
+    for inner in work.inners:
         for place, given in enumerate(inner.container.addresses or ()):
             path = (*inner.path, "addresses", place)
             message = misplaced_address(work, inner, given)
@@ -342,7 +342,10 @@ def stray_address(work: Resolver, inner: Inner, given: ContainerAddress) -> str:
 
 def subnet_of(bridge: BridgeModel, address: IPAddress) -> IPNetwork | None:
     """The bridge's subnet that `address` is in."""
-    return next((own.network for own in bridge.addresses if address in own.network), None)
+    for own in bridge.addresses:
+        if address in own.network:
+            return own.network
+    return None
 
 
 def take(work: Resolver, address: IPAddress, by: Taken) -> None:
@@ -362,7 +365,7 @@ def check_host_ips(work: Resolver) -> None:
         for key, addresses in (("host_ip", bridge.host_ip), ("snat", bridge.snat)):
             for address in addresses:
                 check_host_ip(work, address, ("bridges", name, key))
-    for inner in work.inners():
+    for inner in work.inners:
         for place, port in enumerate(inner.container.ports):
             if port.host_ip is not None:
                 check_host_ip(work, port.host_ip, (*inner.path, "ports", place))
@@ -428,7 +431,7 @@ def name_interfaces(work: Resolver) -> None:
     """Names the interfaces inside: eth0 on a container's first bridge, eth1 on its second… Namespaces may be shared."""
     used: dict[tuple[Attach, str], Inner] = {}
     counts: defaultdict[str, int] = defaultdict(int)
-    for inner in work.inners():
+    for inner in work.inners:
         interface = inner.container.interface or f"eth{counts[inner.name]}"
         counts[inner.name] += 1
         work.interfaces[inner.key] = interface
@@ -444,10 +447,10 @@ def name_interfaces(work: Resolver) -> None:
 
 def choose_default_routes(work: Resolver) -> None:
     """A namespace's default routes go by the interface that says so, else by the first one that has a gateway."""
-    for inner in work.inners():
+    for inner in work.inners:
         if inner.container.default_route and not isinstance(work.attaches[inner.key], Tap):
             take_default_route(work, inner)
-    for inner in work.inners():
+    for inner in work.inners:
         if inner.container.default_route is None and not _no_default_route(inner):
             work.default_routes.setdefault(work.attaches[inner.key], inner.key)
 
@@ -470,7 +473,7 @@ def _no_default_route(inner: Inner) -> str:
     if inner.bridge.mode not in ("nat", "routed"):
         remedy = "write it below `routes`" if inner.bridge.mode == "bridged" else "remove `default_route`"
         return f"{inner.bridge_name} is {inner.bridge.mode}, and no gateway ({remedy})"
-    if inner.container.addresses == []:
+    if inner.container.addresses == ():
         return f"{inner.name} has no address here to route from (give it `addresses`)"
     return ""
 
@@ -481,9 +484,6 @@ def _no_default_route(inner: Inner) -> str:
 def resolve_bridge(work: Resolver, name: str, bridge: BridgeModel) -> Bridge:
     """The bridge with all that hangs on it."""
     path: Path = ("bridges", name)
-    inners = (
-        Inner(name, bridge, one, container, (*path, "containers", one)) for one, container in bridge.containers.items()
-    )
     return Bridge(
         name=name,
         mode=Mode(bridge.mode),
@@ -495,7 +495,7 @@ def resolve_bridge(work: Resolver, name: str, bridge: BridgeModel) -> Bridge:
         icc=bridge.icc,
         host_ips=tuple(bridge.host_ip),
         snat=tuple(bridge.snat),
-        containers=tuple(resolve_container(work, inner) for inner in inners),
+        containers=tuple(resolve_container(work, inner) for inner in inners_of(name, bridge)),
         position=work.key(path),
     )
 

@@ -17,14 +17,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from pydantic import ValidationError
-
 from reconciler.manifest import yaml
 from reconciler.manifest.claims import agree
 from reconciler.manifest.document import Bridge, Container, Document, Port
-from reconciler.manifest.model import ContainerModel
+from reconciler.manifest.model import CONTAINER
 from reconciler.manifest.position import Position
 from reconciler.manifest.resolve import no_ports
+from reconciler.manifest.shape import all_of
 from reconciler.manifest.work import hosts_of
 
 Texts: TypeAlias = Sequence[tuple[str, str | bytes]]
@@ -165,9 +164,8 @@ def _ports(block: _Block, old: list[str], new: list[str], name: str) -> tuple[Po
     after = _value(new[block.start : block.new_end], block.container.name)
     if before is None or after is None or _without_ports(before) != _without_ports(after):
         return None
-    try:
-        model = ContainerModel.model_validate(after.plain() or {})
-    except ValidationError:
+    model = all_of(CONTAINER, after, (block.container.name,))
+    if model is None:
         return None
     bridge, container = block.bridge, block.container
     if no_ports(bridge.mode, bridge.name, container.name, container.addresses):

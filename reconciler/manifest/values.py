@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import lru_cache
 from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_network
 from typing import Any, NamedTuple
@@ -135,13 +134,6 @@ def as_container_address(value: Any) -> ContainerAddress:
     return ContainerAddress(as_address(text), None)
 
 
-def not_null(value: Any) -> Any:
-    """A container's list of addresses, which cannot be left empty by accident."""
-    if value is None:
-        raise ValueError("addresses is empty (write [] for none, or remove the key to have one picked)")
-    return value
-
-
 def as_network(value: Any) -> IPNetwork:
     """The destination of a route."""
     text = _text("a destination")(value)
@@ -183,13 +175,13 @@ def check_source(address: IPAddress) -> IPAddress:
     return address
 
 
-def one_per_family(what: str, check_one: Callable[[IPAddress], IPAddress]) -> Callable[[Any], list[IPAddress]]:
+def one_per_family(what: str, check_one: Callable[[IPAddress], IPAddress]) -> Callable[[Any], tuple[IPAddress, ...]]:
     """Makes the check of one address, or a list, with at most one of each family."""
 
-    def check(value: Any) -> list[IPAddress]:
+    def check(value: Any) -> tuple[IPAddress, ...]:
         if value is None:
             raise ValueError(f"{what} is empty (give it an address, or remove the key)")
-        addresses = [check_one(as_address(item)) for item in (value if isinstance(value, list) else [value])]
+        addresses = tuple(check_one(as_address(item)) for item in (value if isinstance(value, list) else [value]))
         if len({address.version for address in addresses}) < len(addresses):
             raise ValueError(f"{what} has two addresses of one family (keep one of IPv4 and one of IPv6 at most)")
         return addresses
@@ -197,14 +189,24 @@ def one_per_family(what: str, check_one: Callable[[IPAddress], IPAddress]) -> Ca
     return check
 
 
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+MODES = ("nat", "routed", "isolated", "bridged")
+
+
+def as_mode(value: Any) -> str:
+    """What a bridge is to the outside."""
+    if value not in MODES:
+        raise ValueError(f"{called(value)} is no mode (one of {', '.join(MODES)})")
+    return str(value)
+
+
+_MAC = r"[0-9a-f]{2}(:[0-9a-f]{2}){5}"
 
 
 def as_mac(value: Any) -> str:
     """A MAC address: lower case, with colons."""
     given = _text("a MAC address")(value)
     text = given.lower().replace("-", ":")
-    if not _MAC.fullmatch(text):
+    if not re.fullmatch(_MAC, text):
         raise ValueError(f"{quoted(given)} is not a MAC address (write six bytes in hexadecimal, as 02:00:00:00:00:01)")
     if text == "00:00:00:00:00:00" or int(text[:2], 16) & 1:
         # is_valid_ether_addr() of linux/etherdevice.h
@@ -214,9 +216,10 @@ def as_mac(value: Any) -> str:
 
 # --- names -----------------------------------------------------------------------------------------------------------
 
-OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+# Patterns that few files have a use for are compiled when they do.
+OWNER = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}"
 CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_SYSCTL = re.compile(r"net(\.[A-Za-z0-9_/-]+)+")
+_SYSCTL = r"net(\.[A-Za-z0-9_/-]+)+"
 _NOT_IN_LINKS = "/:%*,\"'\\"
 _RESERVED_LINKS = {
     "lo": "is the loopback interface",
@@ -229,7 +232,7 @@ _RESERVED_LINKS = {
 def as_owner(value: Any) -> str:
     """The owner's mark."""
     text = _text("a name")(value)
-    if not OWNER.fullmatch(text):
+    if not re.fullmatch(OWNER, text):
         # It becomes part of an nftables table's name and of interface aliases.
         what = "(up to 32 letters, digits, `_`, `.` and `-`, beginning with a letter or digit)"
         raise ValueError(f"{quoted(text)} cannot be a name here {what}")
@@ -277,7 +280,7 @@ def as_container(value: Any) -> str:
 def as_sysctl_name(name: str) -> str:
     """The name of a setting below `net.`, as sysctl(8) writes it."""
     # A slash stands for a dot in an interface's name, as in sysctl(8); two dots would lead out of /proc/sys/net.
-    if not _SYSCTL.fullmatch(name) or "" in re.split("[./]", name):
+    if not re.fullmatch(_SYSCTL, name) or "" in re.split("[./]", name):
         what = "is no setting of a network namespace"
         raise ValueError(f"{quoted(name)} {what} (only those below `net.`, as net.ipv4.tcp_keepalive_time)")
     return name
@@ -309,23 +312,27 @@ class PortText(NamedTuple):
 
 
 PROTOCOLS = ("tcp", "udp", "sctp")
-_RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
 _SHORT = re.compile(
-    r"(?:(?:\[(?P<six>[^]]*)\]|(?P<four>[^:\[\]]*)):)?(?P<published>[^:\[\]]*):(?P<target>[^:\[\]]*?)(?:/(?P<protocol>[^/]*))?"
+    # (IPv6 address, IPv4 address, published, target, protocol)
+    r"(?:(?:\[([^]]*+)\]|([^:\[\]]*+)):)?([^:\[\]]*+):([^:\[\]]*?)(?:/([^/]*+))?"
 )
 
 
 def _range(text: str) -> tuple[int, int]:
-    found = _RANGE.fullmatch(text)
-    if found is None:
+    first, dash, last = text.partition("-")
+    if not (_is_number(first) and (not dash or _is_number(last))):
         raise ValueError(f"{quoted(text)} is not a port or a range of ports (write 8080 or 8000-8010)")
-    low = int(found[1])
-    high = int(found[2] or low)
+    low = int(first)
+    high = int(last) if dash else low
     if not (1 <= low <= 65535 and 1 <= high <= 65535):
         raise ValueError(f"{quoted(text)} is outside of what ports can be (1 to 65535)")
     if low > high:
         raise ValueError(f"the range {text} runs backwards (write {high}-{low})")
     return low, high
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 10
 
 
 def as_range(value: Any) -> tuple[int, int]:
@@ -363,14 +370,27 @@ def as_port(value: Any) -> PortText:
         raise ValueError(
             f"{quoted(text)} is not a port (write [HOST_IP:]HOST:CONTAINER[/PROTOCOL], an IPv6 address in brackets)"
         )
-    if not found["published"]:
+    six, four, published, target, protocol = found.groups()
+    if not published:
         raise ValueError(f'{quoted(text)} has an empty host port, and a file cannot want "any" (write "8080:80")')
-    host = found["six"] if found["six"] is not None else found["four"]
+    host = four if six is None else six
     if host == "":
         raise ValueError(f"{quoted(text)} has an empty host address (name one, or leave out the colon behind it)")
     address = None if host is None else check_host(as_address(host))
-    protocol = "tcp" if found["protocol"] is None else as_protocol(found["protocol"])
-    return PortText(address, _range(found["published"]), _range(found["target"]), protocol)
+    return even(
+        PortText(address, _range(published), _range(target), "tcp" if protocol is None else as_protocol(protocol))
+    )
+
+
+def even(port: PortText) -> PortText:
+    """Whether both ranges have the same length. Raises ValueError."""
+    ours, theirs = port.published[1] - port.published[0] + 1, port.target[1] - port.target[0] + 1
+    if ours != theirs:
+        ports = "port" if ours == 1 else "ports"
+        raise ValueError(
+            f"{ours} host {ports} cannot lead to {theirs} of the container (give both ranges the same length)"
+        )
+    return port
 
 
 # --- expectations ----------------------------------------------------------------------------------------------------
@@ -388,7 +408,7 @@ class Destination(NamedTuple):
     protocol: str | None
 
 
-_DESTINATION = re.compile(r"(?:\[(?P<six>[^]]*)\]|(?P<name>[^:\[\]/]*))(?::(?P<port>[^:/]*))?(?:/(?P<protocol>[^/]*))?")
+_DESTINATION = r"(?:\[(?P<six>[^]]*)\]|(?P<name>[^:\[\]/]*))(?::(?P<port>[^:/]*))?(?:/(?P<protocol>[^/]*))?"
 _A_DESTINATION = 'write "host:8080", "web:80/udp", "[fd00:88::10]:443", or "web" alone for a ping'
 
 
@@ -403,7 +423,7 @@ def as_end(value: Any) -> str:
 def as_destination(value: Any) -> Destination:
     """The destination of an expectation."""
     text = _text("a destination")(value)
-    found = _DESTINATION.fullmatch(text)
+    found = re.fullmatch(_DESTINATION, text)
     if found is None or not (found["six"] or found["name"]):
         raise ValueError(f"{quoted(text)} is no destination ({_A_DESTINATION})")
     protocol = None if found["protocol"] is None else as_tested_protocol(found["protocol"])
@@ -466,6 +486,9 @@ def as_host_ip(value: Any) -> IPAddress:
 @lru_cache(maxsize=1024)
 def nearest(word: str, known: tuple[str, ...]) -> str:
     """The known word that `word` looks like; empty if none does."""
+    # Not at the top: a right file needs none.
+    from difflib import get_close_matches
+
     return next(iter(get_close_matches(word[:64], known, 1, 0.6)), "")
 
 

@@ -28,10 +28,8 @@ class Inner(NamedTuple):
     name: str
     container: ContainerModel
     path: Path
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.bridge_name, self.name
+    key: tuple[str, str]
+    """The names of both."""
 
 
 class Taken(NamedTuple):
@@ -59,16 +57,15 @@ class Resolver:
     interfaces: dict[tuple[str, str], str] = field(default_factory=dict)
     default_routes: dict[Attach, tuple[str, str]] = field(default_factory=dict)
     """Namespace → (bridge, container) of the interface that its default routes go by."""
+    inners: list[Inner] = field(init=False)
+    """Every container on every bridge, in the order of the file."""
+
+    def __post_init__(self) -> None:
+        self.inners = [inner for name, bridge in self.model.bridges.items() for inner in inners_of(name, bridge)]
 
     @property
     def owner(self) -> str:
         return self.model.name or _DEFAULT_OWNER
-
-    def inners(self) -> Iterator[Inner]:
-        """Every container on every bridge, in the order of the file."""
-        for bridge_name, bridge in self.model.bridges.items():
-            for name, container in bridge.containers.items():
-                yield Inner(bridge_name, bridge, name, container, ("bridges", bridge_name, "containers", name))
 
     def problem(self, path: Path, message: str) -> None:
         """Notes what is wrong with the value at `path`."""
@@ -94,6 +91,12 @@ class Resolver:
     def first(self, first: Position, path: Path) -> str:
         """What a message at `path` calls the place `first`."""
         return first.seen_from(self.at(path))
+
+
+def inners_of(name: str, bridge: BridgeModel) -> Iterator[Inner]:
+    """Every container on the bridge `name`, in the order of the file."""
+    for one, container in bridge.containers.items():
+        yield Inner(name, bridge, one, container, ("bridges", name, "containers", one), (name, one))
 
 
 def gateway_of(bridge: BridgeModel, version: int) -> IPInterface | None:

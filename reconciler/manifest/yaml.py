@@ -13,8 +13,7 @@ The merge key `<<` is not of YAML 1.2, but who writes Compose files expects it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import yaml
@@ -33,20 +32,28 @@ Path: TypeAlias = tuple[str | int, ...]
 Scalar: TypeAlias = str | int | float | bool | None
 
 
-@dataclass(slots=True)
 class Node:
     """A value with its place. `key` is the place of its key, if it is a value of a mapping.
 
     `used` is the alias or merge key by which the value came here from elsewhere.
     """
 
-    value: Scalar | list[Node] | dict[str, Node]
-    position: Position
     key: Position | None = None
     used: Position | None = None
-    merged: bool = False
-    size: int = 1
-    height: int = 1
+    merged = False
+    size = 1
+    """How many values it is, with those inside."""
+    height = 1
+    """How many levels."""
+
+    def __init__(self, value: Scalar | list[Node] | dict[str, Node], position: Position) -> None:
+        self.value, self.position = value, position
+
+    def but(self, **changes: Any) -> Node:
+        """The same but for `changes`."""
+        made = Node(self.value, self.position)
+        vars(made).update(vars(self), **changes)
+        return made
 
     def plain(self) -> Any:
         """The value as plain Python."""
@@ -64,24 +71,24 @@ class Node:
             return value[step]
         return None
 
-    def along(self, path: Path) -> Iterator[Node]:
+    def along(self, path: Path) -> list[Node]:
         """This node and those on the way down `path`, as far as they are there."""
-        node: Node | None = self
-        yield self
+        found, node = [self], self
         for step in path:
-            node = node.child(step) if node else None
-            if node is None:
-                return
-            yield node
+            inner = node.child(step)
+            if inner is None:
+                break
+            node = inner
+            found.append(node)
+        return found
 
     def definition(self, path: Path) -> Position:
         """Where the value at `path` is written, or the nearest thing around it that is there."""
-        *_, last = self.along(path)
-        return last.position
+        return self.along(path)[-1].position
 
     def key_definition(self, path: Path) -> Position:
         """Where the key of the value at `path` is written."""
-        *_, last = self.along(path)
+        last = self.along(path)[-1]
         return last.key or last.position
 
     def place(self, path: Path) -> Position:
@@ -93,7 +100,7 @@ class Node:
 
     def places(self, path: Path) -> list[Position]:
         """`place` of each value of the list at `path`; none if there is no list."""
-        nodes = list(self.along(path))
+        nodes = self.along(path)
         items = nodes[-1].value
         if len(nodes) <= len(path) or not isinstance(items, list):
             return []
@@ -113,10 +120,10 @@ class Node:
             items = {
                 key: node.without(paths, (*here, key)) for key, node in self.value.items() if (*here, key) not in paths
             }
-            return replace(self, value=items)
+            return self.but(value=items)
         if isinstance(self.value, list):
             kept = [(place, node) for place, node in enumerate(self.value) if (*here, place) not in paths]
-            return replace(self, value=[node.without(paths, (*here, place)) for place, node in kept])
+            return self.but(value=[node.without(paths, (*here, place)) for place, node in kept])
         return self
 
 
@@ -178,24 +185,25 @@ _STR, _MERGE = "tag:yaml.org,2002:str", "<<"
 _LOADER: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
-@dataclass(slots=True)
 class _Open:
     """A list or mapping that is not at its end yet."""
 
-    node: Node
-    anchor: str | None
     key: str | None = None
-    """The key that waits for its value."""
+    """The key that waits for its value; None also for one that is no good, whose value is dropped."""
     key_position: Position | None = None
-    ignored: bool = False
-    """The key was no good: its value is dropped."""
-    merging: bool = False
+    merging = False
     """The key was `<<`."""
-    merges: list[Node] = field(default_factory=list)
+    merges: tuple[Node, ...] = ()
+    """What is to be merged at the end, when it is known which keys are given in place."""
 
-    @property
-    def wants_key(self) -> bool:
-        return isinstance(self.node.value, dict) and not (self.key is not None or self.ignored or self.merging)
+    tallest = 0
+    """The height of what is highest inside."""
+
+    def __init__(self, node: Node, anchor: str | None, before: int) -> None:
+        self.node, self.anchor, self.before = node, anchor, before
+        self.items = node.value if isinstance(node.value, list) else None
+        self.mapping = node.value if isinstance(node.value, dict) else {}
+        self.wants_key = self.items is None
 
 
 class _Composer:
@@ -204,38 +212,38 @@ class _Composer:
     def __init__(self, filename: str, problems: list[Problem]) -> None:
         self._filename = filename
         self._problems = problems
-        self._stack: list[_Open] = []
+        self._documents = Node([], Position(filename, 1, 1))
+        self._stack = [_Open(self._documents, None, 0)]
         self._anchors: dict[str, Node | None] = {}
         """None for what is not at its end yet."""
-        self._root: Node | None = None
         self._nodes = 0
+        """How many values are written down so far."""
+        self._more = 0
+        """How many more they are by aliases, less those that are dropped."""
+        self._takers: Mapping[type, Callable[[Any], None]] = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: self._mapping,
+            yaml.SequenceStartEvent: self._list,
+            yaml.MappingEndEvent: self._end,
+            yaml.SequenceEndEvent: self._end,
+            yaml.AliasEvent: self._alias,
+            yaml.DocumentStartEvent: self._document,
+        }
 
     def compose(self, text: str) -> Node | None:
         """The document's value; None if there is none. Raises _Unreadable."""
         try:
             for event in yaml.parse(text, Loader=_LOADER):
-                self._take(event)
+                take = self._takers.get(type(event))
+                if take is not None:
+                    take(event)
         except yaml.MarkedYAMLError as error:
             raise self._syntax(error, text) from None
         except (yaml.YAMLError, ValueError) as error:
             said = printable(" ".join(str(error).split()))[:200]
             raise _Unreadable(Position(self._filename, 1, 1), f"not YAML: {said} (correct the syntax)") from None
-        return self._root
-
-    def _take(self, event: Any) -> None:
-        if isinstance(event, yaml.ScalarEvent):
-            self._scalar(event)
-        elif isinstance(event, yaml.MappingStartEvent):
-            self._begin(event, {})
-        elif isinstance(event, yaml.SequenceStartEvent):
-            self._begin(event, [])
-        elif isinstance(event, yaml.CollectionEndEvent):
-            self._end()
-        elif isinstance(event, yaml.AliasEvent):
-            self._alias(event)
-        elif isinstance(event, yaml.DocumentStartEvent) and self._root is not None:
-            message = "a second YAML document begins here (one file is one document: give it a file of its own)"
-            raise _Unreadable(self._at(event), message)
+        documents = self._documents.value
+        return documents[0] if isinstance(documents, list) and documents else None
 
     def _at(self, event: Any) -> Position:
         mark = event.start_mark
@@ -257,9 +265,14 @@ class _Composer:
 
     # what events do
 
+    def _document(self, event: yaml.DocumentStartEvent) -> None:
+        if self._documents.value:
+            message = "a second YAML document begins here (one file is one document: give it a file of its own)"
+            raise _Unreadable(self._at(event), message)
+
     def _scalar(self, event: yaml.ScalarEvent) -> None:
-        top = self._stack[-1] if self._stack else None
-        if top is not None and top.wants_key:
+        top = self._stack[-1]
+        if top.wants_key:
             self._key(top, event)
             return
         node = Node(self._resolved(event), self._at(event))
@@ -268,45 +281,41 @@ class _Composer:
         self._put(node)
 
     def _key(self, top: _Open, event: yaml.ScalarEvent) -> None:
-        position, name = self._at(event), str(event.value)
+        position, name = self._at(event), event.value
         if event.anchor:
             self._anchors[event.anchor] = Node(name, position)
-        value = top.node.value
-        assert isinstance(value, dict)
+        top.wants_key = False
+        there = top.mapping.get(name)
         if name == _MERGE and not event.style:
             top.merging = True
-        elif name in value:
-            first = value[name].key or position
-            self._problem(
-                position, f"the key {quoted(name)} is given twice, first in {first.seen_from(position)} (keep one)"
-            )
-            top.ignored = True
+        elif there is not None:
+            first = (there.key or position).seen_from(position)
+            self._problem(position, f"the key {quoted(name)} is given twice, first in {first} (keep one)")
         else:
             top.key, top.key_position = name, position
 
-    def _begin(self, event: Any, value: list[Node] | dict[str, Node]) -> None:
-        node = Node(value, self._at(event))
-        if len(self._stack) >= MAX_DEPTH:
+    def _mapping(self, event: yaml.MappingStartEvent) -> None:
+        self._begin(event, Node({}, self._at(event)), ("!", "tag:yaml.org,2002:map"))
+
+    def _list(self, event: yaml.SequenceStartEvent) -> None:
+        self._begin(event, Node([], self._at(event)), ("!", "tag:yaml.org,2002:seq"))
+
+    def _begin(self, event: yaml.CollectionStartEvent, node: Node, tags: tuple[str, ...]) -> None:
+        if len(self._stack) > MAX_DEPTH:
             raise self._too_deep(node.position)
-        kind = "map" if isinstance(value, dict) else "seq"
-        if event.tag not in (None, "!", f"tag:yaml.org,2002:{kind}"):
+        if event.tag is not None and event.tag not in tags:
             self._problem(node.position, f"the tag {_shown(event.tag)} means nothing here (remove it)")
         if event.anchor:
             self._anchors[event.anchor] = None
-        self._stack.append(_Open(node, event.anchor))
+        self._stack.append(_Open(node, event.anchor, self._nodes + self._more))
 
-    def _end(self) -> None:
+    def _end(self, event: yaml.CollectionEndEvent) -> None:
         done = self._stack.pop()
         node = done.node
         for source in done.merges:
-            self._merge(node, source)
-        children: list[Node] = []
-        if isinstance(node.value, dict):
-            children = list(node.value.values())
-        elif isinstance(node.value, list):
-            children = node.value
-        node.size = 1 + sum(child.size for child in children)
-        node.height = 1 + max((child.height for child in children), default=0)
+            self._merge(done, source)
+        node.size = 1 + self._nodes + self._more - done.before
+        node.height = 1 + done.tallest
         if node.size > MAX_NODES:
             raise self._too_many(node.position)
         if done.anchor:
@@ -322,9 +331,10 @@ class _Composer:
         node = self._anchors[event.anchor]
         if node is None:
             raise _Unreadable(position, "the alias stands for something that it is inside of (write it out)")
-        if len(self._stack) + node.height > MAX_DEPTH:
+        if len(self._stack) - 1 + node.height > MAX_DEPTH:
             raise self._too_deep(position)
-        self._put(replace(node, key=None, used=position, merged=False))
+        self._more += node.size - 1
+        self._put(node.but(key=None, used=position, merged=False))
 
     def _too_deep(self, position: Position) -> _Unreadable:
         return _Unreadable(position, f"nested more than {MAX_DEPTH} levels deep (nothing in this file needs that)")
@@ -339,29 +349,29 @@ class _Composer:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise self._too_many(node.position)
-        if not self._stack:
-            self._root = node
-            return
         top = self._stack[-1]
-        value = top.node.value
-        if isinstance(value, list):
-            value.append(node)
-        elif top.wants_key:
-            self._problem(node.used or node.position, "a key must be a name (not a list, a mapping or an alias)")
-            top.ignored = True
-        elif top.ignored:
-            top.ignored = False
-        elif top.merging:
-            top.merges.append(node)
-            top.merging = False
-        else:
-            assert isinstance(value, dict)
-            assert top.key is not None
+        if top.items is not None:
+            top.items.append(node)
+        elif top.key is not None:
             node.key = top.key_position
-            value[top.key] = node
-            top.key = None
+            top.mapping[top.key] = node
+            top.wants_key, top.key = True, None
+        else:
+            self._put_aside(top, node)
+            return
+        if node.height > top.tallest:
+            top.tallest = node.height
 
-    def _merge(self, into: Node, source: Node) -> None:
+    def _put_aside(self, top: _Open, node: Node) -> None:
+        """`node` is no value of the mapping: it is to be merged, stands for a key, or is what a key that is no good stands for."""
+        self._more -= node.size
+        if top.wants_key:
+            self._problem(node.used or node.position, "a key must be a name (not a list, a mapping or an alias)")
+        elif top.merging:
+            top.merges += (node,)
+        top.wants_key, top.merging = not top.wants_key, False
+
+    def _merge(self, into: _Open, source: Node) -> None:
         """`<<`: keys given in place win over merged ones, earlier merged ones over later ones."""
         place = source.used or source.position
         if isinstance(source.value, list):
@@ -373,15 +383,16 @@ class _Composer:
                 else:
                     self._merge(into, item)
         elif isinstance(source.value, dict):
-            assert isinstance(into.value, dict)
             for key, node in source.value.items():
-                if key not in into.value:
-                    into.value[key] = replace(node, used=place, merged=True)
+                if key not in into.mapping:
+                    into.mapping[key] = node.but(used=place, merged=True)
+                    into.tallest = max(into.tallest, node.height)
+                    self._more += node.size
         else:
             self._problem(place, "`<<` merges mappings, and this is none (give it an alias of a mapping)")
 
     def _resolved(self, event: yaml.ScalarEvent) -> Scalar:
-        text, tag = str(event.value), event.tag
+        text, tag = event.value, event.tag
         if tag in ("!", _STR) or (tag is None and event.style):
             return text
         value = resolve(text)

@@ -26,7 +26,7 @@ def test_what_reads_no_kernel_loads_nothing_of_it(host: Host, command: list[str]
 
 
 def test_help_does_not_even_load_yaml(host: Host) -> None:
-    assert imported(host, "--help").isdisjoint({"yaml", "pydantic"})
+    assert "yaml" not in imported(host, "--help")
 
 
 def test_a_run_with_nothing_to_do_loads_no_encoder(host: Host) -> None:
