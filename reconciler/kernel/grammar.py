@@ -43,6 +43,7 @@ _LINK = {
     "IFLA_MTU": Attribute(4, "uint32"),
     "IFLA_MASTER": Attribute(10, "uint32"),
     "IFLA_IFALIAS": Attribute(20, "asciiz"),
+    "IFLA_GROUP": Attribute(27, "uint32"),
     "IFLA_NET_NS_FD": Attribute(28, "netns_fd"),
 }
 _PEER = Grammar(*_IFINFO, _LINK)

@@ -267,23 +267,35 @@ class _Submission:
         from reconciler.kernel.batch import Batch
 
         namespace, group = doomed[0].namespace, removal.fresh_group()
+        bridges = self._running_bridges(namespace, doomed)
         with Batch(self._socket(namespace), self._namespaces, removal.MOST) as batch:
+            for request in removal.switches(namespace, bridges, up=False):
+                batch.add(request)
             error = batch.fill(map(fusing.alone, removal.marks(doomed, group)))
             if error is not None:
-                self._fail(first + len(batch), error.errno or errno.EIO, _words(error))
+                self._fail(first + len(batch) - len(bridges), error.errno or errno.EIO, _words(error))
                 return
             batch.add(removal.sentence(namespace, group))
-            *marked, executed = batch.send()
+            *marked, executed = batch.send()[len(bridges) :]
         if executed.errno:
-            self._set_free(namespace, doomed[: len(marked)])
+            spared = removal.marks(doomed[: len(marked)], removal.NO_GROUP)
+            self._set_right(namespace, [*spared, *removal.switches(namespace, bridges, up=True)])
         self._take(first, [answer if answer.errno else executed for answer in marked], None)
 
-    def _set_free(self, namespace: str, spared: Sequence[Netlink]) -> None:
-        """Take links that were not deleted out of the group that was to be."""
+    def _running_bridges(self, namespace: str, doomed: Sequence[Netlink]) -> Sequence[str]:
+        """Bridges that are up among the links `doomed`; none if that cannot be seen, since without it takes only longer."""
+        try:
+            return removal.running_bridges(self._socket(namespace), doomed)
+        except OSError:
+            self._forget(namespace)  # what is left of the answer is not to be taken for that to the next question
+            return ()
+
+    def _set_right(self, namespace: str, requests: Sequence[Netlink]) -> None:
+        """Take links that were not deleted out of the group that was to be, and put bridges among them up again."""
         from reconciler.kernel.batch import Batch
 
         with Batch(self._socket(namespace), self._namespaces) as batch:
-            for request in removal.marks(spared, removal.NO_GROUP):
+            for request in requests:
                 # Added, not filled in: as many as were marked in one datagram fit into one, and each is to be freed.
                 with contextlib.suppress(OSError):  # it is not there any more
                     batch.add(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_interface, ip_network
@@ -13,17 +14,21 @@ from reconciler.core.messages import (
     CreateNamespace,
     CreateTap,
     LinkRecord,
+    Netlink,
     PortRecord,
     RouteRecord,
     Scope,
     Snapshot,
     WriteSysctl,
 )
+from reconciler.kernel import wire
 from reconciler.kernel.live import LiveKernel
 from reconciler.kernel.netlink import BATCH, Answer, Message, Socket
 from reconciler.kinds.links import dress_new_link
 from tests.kernel.requests import MARK, address, bridge, change, delete, do, look, port, route, veth
 from tests.support.tun import needs_tun
+
+RTM_SETLINK = 19
 
 
 def link(snapshot: Snapshot, name: str, namespace: str = "") -> LinkRecord:
@@ -244,3 +249,77 @@ def test_a_new_link_is_marked_in_the_datagram_that_makes_it(
     made = [bridge("last"), *dress_new_link("", "last", MARK, up=True)]
     do(kernel, *requests, *made)
     assert datagrams == [BATCH + len(made) - 1]
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, kind: int) -> None:
+    """Has the kernel not see messages of that type, and ours see EBUSY."""
+    submit = Socket.submit
+
+    def submitting(self: Socket, messages: Sequence[Message]) -> list[Answer]:
+        answers = iter(submit(self, [message for message in messages if message.kind != kind]))
+        return [Answer(errno.EBUSY) if message.kind == kind else next(answers) for message in messages]
+
+    monkeypatch.setattr(Socket, "submit", submitting)
+
+
+def wired(kernel: LiveKernel, name: str) -> list[Netlink]:
+    """A bridge with some ports that are up. Returns the deletions of all."""
+    ports = [f"{name}-{number}" for number in range(3)]
+    do(
+        kernel,
+        bridge(name),
+        *(veth(port, f"{port}-far", master=name) for port in ports),
+        *(change(end, up=True) for end in (name, *ports, *(f"{port}-far" for port in ports))),
+    )
+    return [delete(item) for item in (*ports, name)]
+
+
+def test_a_bridge_that_goes_with_its_ports_is_put_down_before_any_of_them_goes(
+    kernel: LiveKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doomed = wired(kernel, "br0")
+    wired(kernel, "stays")
+    datagrams: list[list[int]] = []
+    submit = Socket.submit
+
+    def noting(self: Socket, messages: Sequence[Message]) -> list[Answer]:
+        datagrams.append([message.kind for message in messages])
+        return submit(self, messages)
+
+    monkeypatch.setattr(Socket, "submit", noting)
+    do(kernel, *doomed)
+    assert datagrams == [[RTM_SETLINK] * 5 + [wire.RTM_DELLINK]]
+    left = look(kernel)
+    assert not [item for item in left.namespaces[""].links if item.name.startswith("br0")]
+    assert link(left, "stays").up
+
+
+def test_a_bridge_whose_ports_go_stays_up(kernel: LiveKernel) -> None:
+    *ports, _ = wired(kernel, "br0")
+    do(kernel, *ports)
+    assert link(look(kernel), "br0").up
+
+
+def test_a_bridge_that_was_to_go_and_did_not_is_up_again_and_one_that_was_down_is_not(
+    kernel: LiveKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doomed = [*wired(kernel, "br0"), *wired(kernel, "br1")]
+    do(kernel, change("br1", up=False))
+    before = look(kernel).namespaces[""].links
+    with monkeypatch.context() as patch:
+        refused(patch, wire.RTM_DELLINK)
+        outcome = kernel.submit(doomed)
+    assert (outcome.done, outcome.failures[0].errno) == (frozenset(), errno.EBUSY)
+    assert look(kernel).namespaces[""].links == before
+    assert "group default" in subprocess.check_output(["ip", "link", "show", "br0"], text=True)
+
+
+def test_where_bridges_cannot_be_seen_they_go_all_the_same(kernel: LiveKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    doomed = wired(kernel, "br0")
+
+    def interrupted(self: Socket, kind: int, body: bytes) -> None:
+        raise OSError(errno.ENOBUFS, "no")
+
+    monkeypatch.setattr(Socket, "stream", interrupted)
+    do(kernel, *doomed)
+    assert {item.name for item in look(kernel).namespaces[""].links} == {"lo"}
