@@ -1,8 +1,8 @@
 """The running kernel: what is there, and how requests are put to it.
 
 Consecutive requests of one sort travel together: rtnetlink messages to one namespace in datagrams,
-nftables in one transaction, conntrack deletions after one look at the table. After the first failure
-nothing more is sent.
+nftables in one transaction, conntrack deletions after one look at the table, names of namespaces that go
+several at a time. After the first failure nothing more is sent.
 """
 
 from __future__ import annotations
@@ -212,17 +212,16 @@ class _Submission:
                 self._send_nftables(first)
             case FlushConntrack():
                 self._flush_conntrack(first)
+            case DeleteNamespace():
+                self._delete_namespaces(first)
             case _:
                 self._do(request)
                 self._succeed(first, first + 1)
 
-    def _do(self, request: CreateNamespace | DeleteNamespace | CreateTap | WriteSysctl) -> None:
+    def _do(self, request: CreateNamespace | CreateTap | WriteSysctl) -> None:
         match request:
             case CreateNamespace():
                 self._create_namespace(request)
-            case DeleteNamespace():
-                self._forget(request.name)
-                self._namespaces.delete(request.name)
             case CreateTap():
                 with self._namespaces.inside(request.namespace):
                     tap.create(self._meter, request.name, request.alias, request.mac)
@@ -240,6 +239,19 @@ class _Submission:
                 alias = wire.attribute(_IFLA_IFALIAS, request.alias.encode())
                 tap.set_link(socket, _LOOPBACK, alias, up=True)
             self._namespaces.name_current(request.name, request.alias)
+
+    def _delete_namespaces(self, first: int) -> None:
+        """Take away all names of a run. One that cannot be is told, and the others go all the same."""
+        names = [request.name for request in cast("list[DeleteNamespace]", self._run(first, DeleteNamespace))]
+        for name in names:
+            self._forget(name)
+        refusals = self._namespaces.delete(names)
+        self.attempted = first + len(names)
+        for position, error in enumerate(refusals, first):
+            if error is None:
+                self._done.add(position)
+            elif self._failure is None:
+                self._fail(position, error.errno or errno.EIO, _words(error))
 
     # --- rtnetlink ---
 

@@ -14,7 +14,7 @@ import ctypes
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from reconciler.core.messages import HOST, Absence, by_process
@@ -32,6 +32,11 @@ _OWN = "/proc/thread-self/ns/net"
 _MARK_BYTES = 512
 """As much of a file is read to see whose it is; an alias has at most 255 bytes."""
 _WAYS_HOME = 3
+_UNMOUNTING = 16
+"""Names taken away at a time. Each unmounting waits, with no lock held, until all processors have seen it (synchronize_rcu_expedited in
+namespace_unlock of fs/namespace.c), and those that wait at the same time wait for the same."""
+_WORTH_THREADS = 8
+"""Names for which threads are worth starting."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 Identity = tuple[int, int]
@@ -217,21 +222,16 @@ class Namespaces:
         target = f"{DIRECTORY}/{_plain(name)}"
         return os.path.lexists(target) and not _is_leftover(target)
 
-    def delete(self, name: str) -> None:
-        """Take the name away. The namespace itself lasts until its last process and socket is gone.
+    def delete(self, names: Sequence[str]) -> Sequence[OSError | None]:
+        """Take names away. A namespace itself lasts until its last process and socket is gone.
 
-        Raises OSError: ENOENT if there is none.
+        All are tried, whatever becomes of others. Returns for each why it is still there (ENOENT: there is none), None if it is gone.
         """
-        self._meter.write("NETNS_DELETE")
-        target = f"{DIRECTORY}/{_plain(name)}"
-        while True:  # as many as were mounted over one another
-            try:
-                _check(_LIBC.umount2(target.encode(), _MNT_DETACH), "umount2")
-            except OSError as error:
-                if error.errno != errno.EINVAL:  # nothing is mounted there
-                    raise
-                break
-        os.unlink(target)
+        from reconciler.kernel import several
+
+        for _ in names:
+            self._meter.write("NETNS_DELETE")
+        return several.attempts(_delete, names, _UNMOUNTING if len(names) >= _WORTH_THREADS else 1)
 
     def _is_namespace(self, name: str) -> bool:
         try:
@@ -271,6 +271,18 @@ class Namespaces:
             f"this process could not leave a container's network namespace ({why}), and stops at once, lest it do to the "
             "container what is meant for the host. What had been done stays, so it is half done: run it again to finish"
         )
+
+
+def _delete(name: str) -> None:
+    target = f"{DIRECTORY}/{_plain(name)}"
+    while True:  # as many as were mounted over one another
+        try:
+            _check(_LIBC.umount2(target.encode(), _MNT_DETACH), "umount2")
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # nothing is mounted there
+                raise
+            break
+    os.unlink(target)
 
 
 def _setns(opened: int) -> None:

@@ -61,6 +61,12 @@ bridges:
   br-quiet: {mode: isolated, containers: {quiet: {}}}
 """
 
+MANY = f"""\
+version: 1
+bridges: {{br: {{mode: isolated, containers: {{{", ".join(f"c{number}: {{}}" for number in range(40))}}}}}}}
+"""
+"""More containers than requests go into a datagram, and than names are taken away at a time."""
+
 
 @dataclass(frozen=True)
 class Way:

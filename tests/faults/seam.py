@@ -14,6 +14,7 @@ import ctypes
 import errno
 import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,16 +53,23 @@ class Gate:
     steps: list[str] = field(default_factory=list)
     """The steps that can be refused."""
     hits: int = 0
+    counting: threading.Lock = field(default_factory=threading.Lock)
+    """Names of namespaces are taken away by several threads, and each step has a number of its own."""
 
     def before_writing(self, what: str) -> None:
         """A step that changes something is about to be taken."""
-        self.written.append(what)
-        if self.fault.kind == "kill" and len(self.written) == self.fault.at:
-            self.noted(what)
-            os.kill(os.getpid(), signal.SIGKILL)
+        with self.counting:
+            self.written.append(what)
+            if self.fault.kind == "kill" and len(self.written) == self.fault.at:
+                self.noted(what)
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def refusal(self, what: str, *, sorts: Sequence[str] = ("error",), writes: bool = False) -> str:
         """What becomes of this step: one of `sorts`, or nothing ("")."""
+        with self.counting:
+            return self._refusal(what, sorts, writes)
+
+    def _refusal(self, what: str, sorts: Sequence[str], writes: bool) -> str:
         if self.fault.kind in sorts and (writes or not self.fault.writes):
             self.steps.append(what)
             number = len(self.steps)

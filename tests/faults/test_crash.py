@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 
+from tests.faults.host import FaultyHost
 from tests.faults.outcome import OPENING
-from tests.faults.scene import Scene, difference
+from tests.faults.plans import MANY, Way
+from tests.faults.scene import Scene, difference, scene
 from tests.faults.seam import Fault
 from tests.faults.spread import spread
 
@@ -38,6 +40,17 @@ def after_a_crash(stage: Scene, case: tuple[int, str]) -> list[str]:
     if finished.code or not stage.rests():
         wrong.append(f"the next run came to {finished.code}: {finished.err}")
     return [f"killed at {case}: {line}" for line in wrong]
+
+
+def test_after_a_crash_while_many_names_are_taken_away_at_a_time_the_next_run_finishes(host: FaultyHost) -> None:
+    stage = scene(host, Way(MANY, ""))
+    boundaries = [number for number, step in enumerate(stage.whole().written, 1) if step in ("umount2", "unlink")]
+    for number in boundaries[::23]:
+        stage.set_up()
+        assert stage.run(Fault("kill", number)).code == -9
+        finished = stage.run()
+        assert (finished.code, difference(stage.after, stage.host.state())) == (0, []), finished.err
+        assert stage.rests()
 
 
 def test_a_crash_anywhere_of_a_run_that_is_to_be_confirmed_is_rolled_back_to_what_was_there(

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from tests.faults.host import FaultyHost, Run
 from tests.faults.outcome import AS_BEFORE, HALF_DONE, OPENING, after_a_fault
-from tests.faults.plans import ONE, WAYS, Way
+from tests.faults.plans import MANY, ONE, WAYS, Way
 from tests.faults.scene import Scene, difference, scene
 from tests.faults.seam import FOREVER, Fault
 from tests.faults.spread import spread
@@ -139,12 +139,17 @@ def test_a_transaction_that_another_one_came_before_is_made_again(host: FaultyHo
 
 def test_links_that_were_to_be_deleted_at_once_and_were_not_are_in_no_group(host: FaultyHost) -> None:
     """More of them than requests go into a datagram: a link left in the group would go with the next one of that number."""
-    containers = ", ".join(f"c{number}: {{}}" for number in range(40))
-    text = f"version: 1\nbridges: {{br: {{mode: isolated, containers: {{{containers}}}}}}}\n"
-    stage = scene(host, Way(text, ""))
+    stage = scene(host, Way(MANY, ""))
     (deletion, *_) = positions(stage.whole().steps, "request RTM_DELLINK")
     assert after_a_fault(stage, Fault("error", deletion, errno.EBUSY)) == []
     assert stage.untouched
+
+
+def test_of_many_names_that_go_at_a_time_one_that_does_not_brings_all_back(host: FaultyHost) -> None:
+    """Which name it is that a step is about is another one each time: several threads take them away."""
+    stage = scene(host, Way(MANY, ""))
+    for number in positions(stage.whole().steps, "umount2")[::19]:
+        assert after_a_fault(stage, Fault("error", number, errno.EBUSY)) == []
 
 
 def test_who_cannot_leave_a_container_does_nothing_more(host: FaultyHost) -> None:

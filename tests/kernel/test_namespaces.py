@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +118,29 @@ def test_somebodys_file_is_no_leftover(kernel: LiveKernel) -> None:
 def test_deleting_what_is_not_there_is_a_failure(kernel: LiveKernel) -> None:
     outcome = kernel.submit([DeleteNamespace("web")])
     assert outcome.failures[0].errno == errno.ENOENT
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_of_many_names_that_go_one_that_cannot_is_told_and_the_others_go(kernel: LiveKernel, count: int) -> None:
+    names = [f"c{number}" for number in range(count)]
+    do(kernel, *(CreateNamespace(name, MARK) for name in names))
+    doomed = [*names[:1], "away", *names[1:-1], "pid:7", names[-1]]
+    threads = threading.active_count()
+    outcome = kernel.submit([*map(DeleteNamespace, doomed), CreateNamespace("next", MARK)])
+    assert list(NETNS.iterdir()) == []
+    assert [(item.position, item.errno) for item in outcome.failures] == [(1, errno.ENOENT)]
+    assert outcome.done == frozenset(range(len(doomed))) - {1, len(doomed) - 2}
+    assert outcome.attempted == len(doomed)
+    assert threading.active_count() == threads
+
+
+def test_a_name_goes_however_often_it_is_mounted(kernel: LiveKernel) -> None:
+    names = [f"c{number}" for number in range(20)]
+    do(kernel, *(CreateNamespace(name, MARK) for name in names))
+    for name in names[::5]:
+        subprocess.run(["mount", "--bind", "/proc/self/ns/net", NETNS / name], check=True)
+    do(kernel, *map(DeleteNamespace, names))
+    assert list(NETNS.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "pid:7", "docker:web"])

@@ -158,9 +158,9 @@ class BothKernels(RuleBasedStateMachine):
         if name in self.model.network.namespaces:
             self.do(*(WriteSysctl(name, sysctl, value) for sysctl, value in DEFAULTS.items()))
 
-    @rule(name=st.sampled_from(["n1", "n2"]))
-    def delete_namespace(self, name: str) -> None:
-        self.do(DeleteNamespace(name))
+    @rule(names=st.lists(st.sampled_from(["n1", "n2"]), min_size=1, unique=True))
+    def delete_namespaces(self, names: list[str]) -> None:
+        self.do(*map(DeleteNamespace, names))
 
     @rule(namespace=namespaces, name=new_links, mac=macs, mtu=st.none() | mtus, stp=st.booleans())
     def make_bridge(self, namespace: str, name: str, mac: str, mtu: int | None, stp: bool) -> None:

@@ -118,11 +118,11 @@ class ModelKernel:
         )
 
     def submit(self, requests: Sequence[Request], on_progress: Callable[[int], None] | None = None) -> Outcome:
-        """Do `requests` in order, and stop after the first datagram or transaction in which one fails."""
+        """Do `requests` in order, and stop after the first datagram, transaction or run of names that go in which one fails."""
         done: set[int] = set()
         attempted = 0
         for batch in self._batches(requests):
-            self._die(len(batch))
+            self._die(1 if _door(batch[0][1])[0] == "names" else len(batch))
             failures = self._transaction(batch, done) if _is_nft(batch[0][1]) else self._datagram(batch, done)
             attempted += len(batch)
             if failures:
@@ -143,7 +143,7 @@ class ModelKernel:
         """Runs of requests that go to the kernel at once."""
         for (kind, _), run in groupby(enumerate(requests), key=lambda item: _door(item[1])):
             batch: list[tuple[int, Request]] = []
-            size = {"nft": len(requests), "netlink": self.datagram}.get(kind, 1)
+            size = {"nft": len(requests), "names": len(requests), "netlink": self.datagram}.get(kind, 1)
             for items in _together(list(run)):
                 if len(batch) >= size:
                     yield batch
@@ -152,9 +152,11 @@ class ModelKernel:
             yield batch
 
     def _datagram(self, batch: list[tuple[int, Request]], done: set[int]) -> list[Failure]:
-        """The kernel works a datagram off to its end, also when a message in it fails."""
+        """The kernel works a datagram off to its end, also when a message in it fails. So are names of namespaces that go, but there
+        is a moment between any two of them, for our process to die in."""
         failures = []
         for position, request in batch:
+            self._die(1)
             failure = self._attempt(position, request)
             if failure is None:
                 done.add(position)
@@ -433,6 +435,8 @@ def _door(request: Request) -> tuple[str, str]:
     """What requests of one batch have in common: the way in, and the namespace."""
     if _is_nft(request):
         return "nft", ""
+    if isinstance(request, DeleteNamespace):
+        return "names", ""
     return ("netlink", request.namespace) if isinstance(request, Netlink) else ("", "")
 
 
