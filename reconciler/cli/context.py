@@ -198,15 +198,24 @@ def colored() -> bool:
 
 
 def owner(arguments: argparse.Namespace) -> str:
-    """Whose things: --name, else what the file says, else the default."""
+    """Whose things: --name, else what the file says, else the default. The rest of the file may be invalid.
+
+    Raises ManifestError for a file that does not say it.
+    """
     from reconciler.kinds.marks import DEFAULT_OWNER
 
     if getattr(arguments, "name", None):
         return str(arguments.name)
     try:
-        return document(arguments).name
+        named = files(arguments)
     except UsageError:
         return DEFAULT_OWNER
+    from reconciler import manifest
+    from reconciler.cli import timings
+
+    name = manifest.owner(named, stdin=sys.stdin) or DEFAULT_OWNER
+    timings.lap("file")
+    return name
 
 
 def agents_owner(arguments: argparse.Namespace) -> str:

@@ -23,7 +23,8 @@ def add(commands: Any) -> None:
         "down",
         help="remove all that this owner made",
         description="Removes everything that carries the owner's mark: bridges, interfaces, namespaces we made, addresses, routes, the "
-        "nftables table. Uplinks are given back, foreign things stay, forwarding stays on.",
+        "nftables table. Uplinks are given back, foreign things stay, forwarding stays on. The file only says whose they are: "
+        "of it `version` and `name` are read, and the rest may be invalid.",
     )
     options.file(parser)
     options.name(parser)

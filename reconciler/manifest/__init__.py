@@ -52,6 +52,7 @@ __all__ = [
     "json_schema",
     "load",
     "loads",
+    "owner",
     "read",
     "revise",
 ]
@@ -74,6 +75,27 @@ def loads(text: str | bytes, filename: str = "<string>") -> Document:
 def from_texts(texts: Iterable[tuple[str, str | bytes]]) -> Document:
     """The Document that several files, as (name, text), make together. Raises ManifestError with every problem there is."""
     return _document(texts, [])
+
+
+def owner(paths: Sequence[str | Path], *, stdin: TextIO | None = None) -> str | None:
+    """Whose the files at `paths` are, by their `name:`; None if they say none. What else is in them is only to be YAML.
+
+    Raises ManifestError if they cannot be read, are of no version that we know, or say no name that can be one.
+    """
+    from reconciler.manifest.values import as_owner
+
+    texts, problems = _read(paths, stdin)
+    merged = files.merge(texts, only={"name"})
+    problems += merged.problems
+    name, node = None, merged.root.child("name")
+    if node is not None:
+        try:
+            name = as_owner(node.plain())
+        except ValueError as error:
+            problems.append(Problem(node.position, str(error)))
+    if problems:
+        raise ManifestError(_told(sorted(set(problems))))
+    return name
 
 
 def revise(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -97,10 +97,11 @@ def _unreadable(name: str, error: OSError) -> Problem:
 # --- one of many -----------------------------------------------------------------------------------------------------
 
 
-def merge(texts: Iterable[tuple[str, bytes | str]]) -> Merged:
+def merge(texts: Iterable[tuple[str, bytes | str]], only: Container[str] | None = None) -> Merged:
     """The values of several files as one. Bridges are merged by name; only one file may give a bridge's own keys.
 
-    The version is the one that there is: what a file says of it is looked at here.
+    The version is the one that there is: what a file says of it is looked at here. With `only`, what stands at other keys of a file
+    than these is left out.
     """
     start = Position("", 1, 1)
     result = Merged(yaml.Node({"version": yaml.Node(1, start)}, start))
@@ -111,12 +112,12 @@ def merge(texts: Iterable[tuple[str, bytes | str]]) -> Merged:
             result.root.position = Position(name, 1, 1)
         result.sources.append(name)
         if node is not None and node.value is not None:
-            _add(result, node, unhurt=not problems)
+            _add(result, node, only, unhurt=not problems)
     return result
 
 
-def _add(result: Merged, node: yaml.Node, *, unhurt: bool) -> None:
-    """Takes a file's value in. `unhurt`: all of it could be read."""
+def _add(result: Merged, node: yaml.Node, only: Container[str] | None, *, unhurt: bool) -> None:
+    """Takes a file's value in, or what stands at the keys `only` of it. `unhurt`: all of it could be read."""
     start = Position(node.position.file, 1, 1)
     if not isinstance(node.value, dict):
         kind = called(node.value)
@@ -131,7 +132,11 @@ def _add(result: Merged, node: yaml.Node, *, unhurt: bool) -> None:
         said = called(version.value).removeprefix("the number ")
         result.problems.append(Problem(version.position, f"the version cannot be {said} (write `version: 1`)"))
     # As in Compose, x-… holds what aliases repeat.
-    rest = {key: child for key, child in node.value.items() if key != "version" and not key.startswith("x-")}
+    rest = {
+        key: child
+        for key, child in node.value.items()
+        if key != "version" and not key.startswith("x-") and (only is None or key in only)
+    }
     _merge(result, result.root, node.but(value=rest), ())
 
 

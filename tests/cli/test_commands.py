@@ -221,6 +221,37 @@ def test_down_needs_no_file_and_does_nothing_twice(host: Host) -> None:
     assert "Nothing to do" in again.out
 
 
+def test_down_and_ports_only_ask_the_file_whose_things_they_are_about(host: Host) -> None:
+    host.write(WEB.replace("version: 1", "version: 1\nname: mine"))
+    assert host.reconcile().code == 0
+    host.write("version: 1\nname: mine\nbridges: {br-web: {addreses: [10.88.0.1/99], containers: 7}}\nnonsense: 1\n")
+    assert host.reconcile("--dry-run").code == 3
+    assert "8080" in host.reconcile("ports").out
+    assert host.reconcile("down").code == 0
+    assert host.links() == {"lo"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("version: 1\nname: not/a/name\n", "reconcile.yaml:2:7: error: 'not/a/name' cannot be a name here"),
+        ("version: 1\nname: mine\nname: theirs\n", "reconcile.yaml:3:1: error: the key 'name' is given twice"),
+        ("version: 1\nbridges: [\n", "reconcile.yaml:3:1: error: not YAML"),
+        ("name: web\nservices: {}\n", "reconcile.yaml:1:1: error: the version is missing"),
+        ("- version: 1\n", "reconcile.yaml:1:1: error: the file must be a mapping"),
+    ],
+)
+def test_down_obeys_no_file_that_does_not_say_whose_it_is(host: Host, text: str, told: str) -> None:
+    host.write(WEB)
+    assert host.reconcile().code == 0
+    before = host.state()
+    host.write(text)
+    answer = host.reconcile("down")
+    assert (answer.code, answer.out) == (3, "")
+    assert told in answer.err
+    assert host.state() == before
+
+
 def test_down_does_not_say_that_the_file_wants_it_so(host: Host) -> None:
     host.write(WEB)
     host.reconcile()

@@ -90,10 +90,18 @@ def test_a_port_more_costs_what_it_may(host: Host, counted: Counter[str]) -> Non
 
 @pytest.mark.parametrize(
     ("command", "arguments"),
-    [("version", ("--version",)), ("validate", ("validate",)), ("dry_run", ("--dry-run",)), ("apply", ())],
+    [
+        ("version", ("--version",)),
+        ("validate", ("validate",)),
+        ("dry_run", ("--dry-run",)),
+        ("apply", ()),
+        ("down", ("down",)),
+    ],
 )
 def test_a_command_imports_no_more_than_it_may(host: Host, command: str, arguments: tuple[str, ...]) -> None:
     host.write(WEB)
+    if command == "down":
+        assert host.reconcile().code == 0
     answer = host.child(*arguments, python=("-X", "importtime"))
     assert answer.code == 0, answer.err
     modules = {line.rpartition("|")[2].strip() for line in answer.err.splitlines() if line.startswith("import time:")}
