@@ -201,7 +201,7 @@ def test_who_saws_off_the_branch_is_stopped_and_with_a_timeout_lands_softly(
             heard.append(session.ask())
             journal = confirm.find(DEFAULT_OWNER)
             assert journal is not None
-            confirm.write(replace(journal, deadline=0.0))  # its time is over
+            confirm.write(journal._replace(deadline=0.0))  # its time is over
             confirm.fifo_of(journal).write_bytes(b"!")
             return ""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,14 +52,14 @@ def test_one_that_runs_is_its_process(web: Container) -> None:
 
 def test_of_one_that_does_not_run_there_is_nothing_to_say(web: Container) -> None:
     assert containers(lambda name: None).find([WEB]) == {}
-    assert containers(lambda name: replace(web, pid=0)).find([WEB]) == {}
-    assert containers(lambda name: replace(web, pid=absent_pid())).find([WEB]) == {}
+    assert containers(lambda name: web._replace(pid=0)).find([WEB]) == {}
+    assert containers(lambda name: web._replace(pid=absent_pid())).find([WEB]) == {}
 
 
 def test_one_that_is_another_when_asked_again_is_asked_for_anew(web: Container) -> None:
     """Else the number could be that of a process which got it when the container ended."""
     with StandIns("docker:new") as others:
-        other = replace(web, pid=others.pid("docker:new"), started="2026-01-01T00:00:01Z")
+        other = web._replace(pid=others.pid("docker:new"), started="2026-01-01T00:00:01Z")
         says = iter([other, web, web, web])
         assert containers(lambda name: next(says)).find([WEB]) == {WEB: Process.of(web.pid)}
         flapping = iter([other, web] * 10)
@@ -85,7 +84,7 @@ def test_one_that_is_still_the_same_is_asked_for_once(web: Container) -> None:
     ],
 )
 def test_a_network_that_is_not_its_own_is_refused(web: Container, network: str, said: str) -> None:
-    found = containers(lambda name: replace(web, network=network)).find([WEB])[WEB]
+    found = containers(lambda name: web._replace(network=network)).find([WEB])[WEB]
     assert isinstance(found, Absence)
     assert not found.unknown
     assert said in found.why
@@ -94,7 +93,7 @@ def test_a_network_that_is_not_its_own_is_refused(web: Container, network: str, 
 
 
 def test_the_hosts_own_namespace_is_refused_whatever_the_engine_calls_it(web: Container) -> None:
-    found = containers(lambda name: replace(web, pid=os.getpid())).find([WEB])[WEB]
+    found = containers(lambda name: web._replace(pid=os.getpid())).find([WEB])[WEB]
     assert isinstance(found, Absence)
     assert "host's own network namespace" in found.why
 
