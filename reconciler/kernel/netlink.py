@@ -42,6 +42,7 @@ _RECEIVE = 64 << 10  # the kernel fills dump buffers to 32 KiB at most
 _TIMEOUT = struct.pack("@ll", 2, 0)
 _TRIES = 12
 _PATIENCE = 3
+_ENDS = (wire.NLMSG_DONE, wire.NLMSG_ERROR)
 _PASSING = frozenset({errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EBUSY})
 
 
@@ -151,17 +152,21 @@ class Socket:
     def stream(self, kind: int, body: bytes) -> Iterator[Chunk]:
         """The answers to a dump request as they come, which may be of more than one moment."""
         sequence = self._request(kind, wire.NLM_F_DUMP, body)
-        for answer, _, chunk in self._answers(sequence):
-            if answer != wire.NLMSG_DONE:
-                yield chunk
+        last = False
+        while not last:
+            chunks: list[Chunk] = []
+            last, _ = _gather(self._receive(), sequence, chunks)
+            yield from chunks
 
     def ask(self, kind: int, body: bytes) -> Chunk:
         """The single answer to a question. Raises NetlinkError."""
         sequence = self._request(kind, 0, body)
-        answer, _, chunk = next(self._answers(sequence))
-        if answer == wire.NLMSG_ERROR:
-            raise _error(errno.ENODATA)
-        return chunk
+        chunks: list[Chunk] = []
+        while not chunks:
+            last, _ = _gather(self._receive(), sequence, chunks)
+            if last:
+                raise _error(errno.ENODATA)
+        return chunks[0]
 
     def submit(self, messages: Sequence[Message]) -> list[Answer]:
         """Send `messages` as one datagram and return an answer for each.
@@ -195,30 +200,13 @@ class Socket:
         return [answers.get(offset, silent) for offset in range(len(messages))]
 
     def _dump_once(self, kind: int, body: bytes) -> list[Chunk] | None:
+        sequence = self._request(kind, wire.NLM_F_DUMP, body)
         chunks: list[Chunk] = []
-        interrupted = 0
-        for answer, flags, chunk in self._answers(self._request(kind, wire.NLM_F_DUMP, body)):
-            interrupted |= flags & wire.NLM_F_DUMP_INTR
-            if answer != wire.NLMSG_DONE:
-                chunks.append(chunk)
-        return None if interrupted else chunks
-
-    def _answers(self, sequence: int) -> Iterator[tuple[int, int, Chunk]]:
-        """(type, flags, body) of what answers `sequence`, up to and with NLMSG_DONE or NLMSG_ERROR."""
-        unpack = wire.HEADER.unpack_from
-        while True:
-            data = self._receive()
-            at, end = 0, len(data)
-            while at < end:
-                size, kind, flags, answered, _ = unpack(data, at)
-                if answered == sequence:
-                    last = kind in (wire.NLMSG_DONE, wire.NLMSG_ERROR)
-                    if last:
-                        _raise_for(data, at + 16, at + size)
-                    yield kind, flags, (data, at + 16, at + size)
-                    if last:
-                        return
-                at += (size + 3) & ~3
+        last, seen = False, 0
+        while not last:
+            last, flags = _gather(self._receive(), sequence, chunks)
+            seen |= flags
+        return None if seen & wire.NLM_F_DUMP_INTR else chunks
 
     def _request(self, kind: int, flags: int, body: bytes) -> int:
         self._sequence += 1
@@ -280,6 +268,25 @@ def _expect_acknowledgements(opened: socket.socket) -> None:
 def _turn_on(opened: socket.socket, option: int) -> None:
     with contextlib.suppress(OSError):  # each is a comfort of newer kernels
         opened.setsockopt(_SOL_NETLINK, option, 1)
+
+
+def _gather(data: bytes, sequence: int, chunks: list[Chunk]) -> tuple[bool, int]:
+    """Adds to `chunks` what a datagram has of the answer to `sequence`. Returns whether that is the end of it, and all flags seen in it.
+
+    Raises NetlinkError for an answer that is one.
+    """
+    unpack = wire.HEADER.unpack_from
+    at, end, seen = 0, len(data), 0
+    while at < end:
+        size, kind, flags, answered, _ = unpack(data, at)
+        if answered == sequence:
+            seen |= flags
+            if kind in _ENDS:
+                _raise_for(data, at + 16, at + size)
+                return True, seen
+            chunks.append((data, at + 16, at + size))
+        at += (size + 3) & ~3
+    return False, seen
 
 
 def _split(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
