@@ -12,7 +12,8 @@ from reconciler.core.plan import Action, Plan, Step
 from reconciler.core.resource import Level, Note, State
 from reconciler.render import words
 from reconciler.render.changes import SIGNS, Sign
-from reconciler.render.outline import Outline, Row, outline, short_position
+from reconciler.render.outline import Outline, Row, outline
+from reconciler.render.places import short_position
 from reconciler.render.report import ExposureChange, RehearsalResult, told
 from reconciler.render.requests import request_text
 from reconciler.render.terminal import Line, Span, Style, length, pad, paint

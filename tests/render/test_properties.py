@@ -27,7 +27,8 @@ from reconciler.kinds.tap import Tap
 from reconciler.kinds.veth import Veth
 from reconciler.render.changes import SIGNS
 from reconciler.render.json import plan_json
-from reconciler.render.outline import Row, outline, short_position
+from reconciler.render.outline import Row, outline
+from reconciler.render.places import short_position
 from reconciler.render.ports import ports_text
 from reconciler.render.status import status_json, status_text
 from reconciler.render.text import plan_text
