@@ -212,16 +212,15 @@ def short_position(position: str) -> str:
 @functools.lru_cache(maxsize=1 << 16)  # asked several times of each thing
 def split_position(position: str) -> tuple[str, int, int]:
     """(file, line, column) of `FILE:LINE:COLUMN`; what is not there is 0. A file's name may hold colons."""
-    numbers: list[int] = []
-    rest = position
-    while len(numbers) < 2:
-        head, colon, tail = rest.rpartition(":")
-        if not (colon and tail.isascii() and tail.isdigit()):
-            break
-        numbers.insert(0, int(tail))
-        rest = head
-    line, column, *_ = [*numbers, 0, 0]
-    return rest, line, column
+    before, more, last = position.rpartition(":")
+    file, colon, line = before.rpartition(":")
+    if colon and _is_number(line) and _is_number(last):
+        return file, int(line), int(last)
+    return (before, int(last), 0) if more and _is_number(last) else (position, 0, 0)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _of_plan(plan: Plan) -> Iterator[tuple[Resource, Origin]]:
