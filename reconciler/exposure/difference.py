@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from reconciler.core.plan import Plan
@@ -23,13 +24,15 @@ from reconciler.exposure.reach import (
     ordered,
     place,
     row,
+    rows,
     target,
     to,
     what,
     where,
     who,
 )
-from reconciler.exposure.state import exposure
+from reconciler.exposure.state import ways
+from reconciler.exposure.touched import touched
 
 
 class Verb(enum.StrEnum):
@@ -107,15 +110,15 @@ def of_plan(plan: Plan, found: State, desired: State) -> tuple[Change, ...]:
     it was."""
     if not plan.steps:
         return ()
-    after = dict(found.resources)
+    before = touched(plan.steps, found, desired.origins, plan.owner)
+    after = dict(before)
     for step in plan.steps:
         if step.after is None:
             after.pop(step.key, None)
         else:
             after[step.key] = step.after
-    origins = desired.origins
-    before = exposure(replace(found, origins=origins), plan.owner)
-    return difference(before, exposure(State(after, origins), plan.owner))
+    old, new = (ways(State(resources, desired.origins), plan.owner) for resources in (before, after))
+    return difference(old, new)
 
 
 def difference(before: Iterable[Reach], after: Iterable[Reach]) -> tuple[Change, ...]:
@@ -124,14 +127,39 @@ def difference(before: Iterable[Reach], after: Iterable[Reach]) -> tuple[Change,
     sides: defaultdict[tuple[int, str, str | None], tuple[list[Reach], list[Reach]]] = defaultdict(lambda: ([], []))
     for side, reaches in enumerate((before, after)):
         for item in reaches:
-            sides[item.version, item.protocol, item.address if item.direct else None][side].append(item)
+            address = item.address if item.address == item.target else None
+            sides[item.version, item.protocol, address][side].append(item)
     pieces = (change for old, new in sides.values() if old != new for change in _compare(old, new))
     return tuple(sorted(_merged(pieces), key=_loudness))
 
 
 def _compare(before: Sequence[Reach], after: Sequence[Reach]) -> Iterator[Change]:
-    """The changes of what is alike in version, protocol and (of containers' own) address, for each stretch of ports in which nothing
-    begins or ends."""
+    """The changes of what is alike in version, protocol and (of containers' own) address."""
+    for old, new in _overlapping(before, after):
+        if len(old) + len(new) == 1:
+            # Alone there: nobody keeps anything, and nothing is in between.
+            yield Change(Verb.OPENED, new[0]) if new else Change(Verb.CLOSED, old[0])
+        elif old != new:
+            yield from _compare_overlapping(old, new)
+
+
+def _overlapping(before: Sequence[Reach], after: Sequence[Reach]) -> Iterator[tuple[list[Reach], list[Reach]]]:
+    """Both sides in parts that have no port in common."""
+    items = [(item.ports, side, item) for side, reaches in enumerate((before, after)) for item in reaches]
+    items.sort(key=itemgetter(0))
+    part: tuple[list[Reach], list[Reach]] = ([], [])
+    end = -1
+    for (first, last), side, item in items:
+        if first > end and end >= 0:
+            yield part
+            part = ([], [])
+        part[side].append(item)
+        end = max(end, last)
+    yield part
+
+
+def _compare_overlapping(before: Sequence[Reach], after: Sequence[Reach]) -> Iterator[Change]:
+    """The changes for each stretch of ports in which nothing begins or ends."""
     bounds = sorted({bound for item in (*before, *after) for bound in (item.ports[0], item.ports[1] + 1)})
     stretches: list[tuple[list[Reach], list[Reach]]] = [([], []) for _ in bounds]
     for side, reaches in enumerate((before, after)):
@@ -151,7 +179,7 @@ _Points: TypeAlias = dict[tuple[str | None, str], Reach]
 def _points(reaches: Iterable[Reach], named: Iterable[str | None]) -> _Points:
     """What is reached; what is on every address also at those `named` on which there is nothing else."""
     points = {}
-    for item in sorted(reaches, key=lambda item: item.address is not None):
+    for item in sorted(reaches, key=lambda item: (item.address is not None, order(item))):
         for address in named if item.address is None else (item.address,):
             for source in item.sources if item.address or not address else _of_every_address(item.sources, address):
                 points[address, source] = item
@@ -197,17 +225,21 @@ def _compare_stretch(before: _Points, after: _Points, ports: tuple[int, int]) ->
 
 def _merged(changes: Iterable[Change]) -> Iterator[Change]:
     """`changes` with those made one that differ by nothing but ports which touch."""
-    rows: defaultdict[tuple[object, ...], list[Change]] = defaultdict(list)
-    for item in changes:
-        was = item.was.end if item.was else None
-        rows[item.verb, row(item.reach), was, item.beside].append(item)
-    for alike in rows.values():
+    for alike in rows(changes, lambda item: item.reach, _row):
+        if len(alike) == 1:
+            yield alike[0]
+            continue
         alike.sort(key=lambda item: item.reach.ports)
         for ports, item in joined((item.reach.ports, item) for item in alike):
             if item.reach.ports == ports:
                 yield item
             else:
                 yield replace(item, reach=item.reach.part(*ports), was=item.was.part(*ports) if item.was else None)
+
+
+def _row(change: Change) -> tuple[object, ...]:
+    """All of it but the ports."""
+    return change.verb, row(change.reach), change.was.end if change.was else None, change.beside
 
 
 def _loudness(change: Change) -> tuple[object, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from ipaddress import ip_address
@@ -145,6 +146,7 @@ def target(reach: Reach) -> str:
     return f"{reach.container or reach.target}:{_span(*reach.target_ports)}"
 
 
+@lru_cache(maxsize=1024)
 def who(sources: frozenset[str]) -> str:
     """`from anywhere`, `from this host and containers of br-a`."""
     names = list(ordered(sources))
@@ -177,6 +179,22 @@ def row(reach: Reach) -> tuple[object, ...]:
     return reach.sources, reach.version, reach.address, reach.protocol, reach.end, reach.position
 
 
+def rows(items: Iterable[_T], reach: Callable[[_T], Reach], alike: Callable[[_T], object]) -> Iterator[list[_T]]:
+    """`items`, each about a `reach`, those together that are `alike`. Only what has one position can be, and most lines of a file have one
+    port, so that is asked first."""
+    lines: defaultdict[str, list[_T]] = defaultdict(list)
+    for item in items:
+        lines[reach(item).position].append(item)
+    for line in lines.values():
+        if len(line) == 1:
+            yield line
+            continue
+        found: defaultdict[object, list[_T]] = defaultdict(list)
+        for item in line:
+            found[alike(item)].append(item)
+        yield from found.values()
+
+
 def joined(rows: Iterable[_Run[_T]]) -> Sequence[_Run[_T]]:
     """Sorted runs of ports, those that touch or overlap made one, with what is said of the first of them."""
     runs: list[_Run[_T]] = []
@@ -191,8 +209,15 @@ def joined(rows: Iterable[_Run[_T]]) -> Sequence[_Run[_T]]:
 
 def order(reach: Reach) -> tuple[object, ...]:
     """The widest sources first, and what has the same ones together."""
-    sources = OUTSIDE not in reach.sources, THIS_HOST not in reach.sources, *ordered(reach.sources)
-    return sources, reach.version, _number(reach.address), reach.address or "", reach.protocol, reach.ports, reach.end
+    head = _order_of_row(reach.sources, reach.version, reach.address, reach.protocol)
+    # Of the same ports, what is lower here has the lower shift, too.
+    return head, reach.ports, reach.bridge, reach.container, reach.target, reach.target_first
+
+
+@lru_cache(maxsize=4096)  # ten thousand ports have few of them
+def _order_of_row(sources: frozenset[str], version: int, address: str | None, protocol: str) -> tuple[object, ...]:
+    widest = OUTSIDE not in sources, THIS_HOST not in sources, *ordered(sources)
+    return widest, version, _number(address), address or "", protocol
 
 
 def _number(address: str | None) -> int:

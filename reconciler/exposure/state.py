@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import functools
+import itertools
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -27,6 +29,7 @@ from reconciler.exposure.reach import (
     joined,
     order,
     row,
+    rows,
 )
 from reconciler.host_rules import IPV4_FORWARDING, IPV6_FORWARDING
 from reconciler.kinds import Address, Bridge, BridgePort, Chain, Element, Sysctl, Tap, Veth
@@ -46,12 +49,24 @@ _TO_ROUTED = frozenset({OUTSIDE, OTHER_BRIDGES})
 """Who may ask containers of a routed bridge at their own addresses, for what is open to all."""
 
 
+OPENING: Mapping[str, int] = {"open4": 4, "open_range4": 4, "open6": 6, "open_range6": 6}
+"""The sets of what is open at the containers' own addresses, with the version of IP."""
+
+
 def exposure(state: State, owner: str) -> tuple[Reach, ...]:
     """All that can be reached by what `owner` has in `state`, desired or found: sorted, with adjacent ports of one line of the file
     made one range."""
+    return tuple(sorted(ways(state, owner), key=order))
+
+
+def ways(state: State, owner: str) -> Iterator[Reach]:
+    """The same in any order, for those who sort what comes of it."""
     site = _Site.of(state, owner)
-    published = tuple(_published(site))
-    return tuple(sorted(_merged((*published, *_opened(site, published), *_inside(site))), key=order))
+    published = list(_published(site))
+    return _merged(itertools.chain(published, _opened(site, published), _inside(site)))
+
+
+_NOWHERE = Origin()
 
 
 class _Member(NamedTuple):
@@ -106,7 +121,7 @@ class _Site:
                 bridges[item.name] = None
             elif isinstance(item, Veth | Tap):
                 links[item.name] = item
-        names = _names(elements)
+        names = functools.cache(lambda: _names(elements))  # the file mostly says it
         members = []
         for port in ports:
             link = links.get(port.link)
@@ -114,15 +129,15 @@ class _Site:
                 continue  # an uplink, or somebody else's
             end = link.peer if isinstance(link, Veth) else None
             addresses = tuple(inside[end]) if end else None
-            origin = state.origins.get(port.key, Origin())
-            by_comment = (name for address in addresses or () if (name := names.get((port.bridge, str(address)))))
+            origin = state.origins.get(port.key, _NOWHERE)
+            by_comment = (name for address in addresses or () if (name := names().get((port.bridge, str(address)))))
             name = origin.container or next(by_comment, end[0] if end else port.link)
             members.append(_Member(port.bridge, name, addresses, port.link, origin.position))
         return cls(elements, _modes(elements, bridges), networks, members, state.origins)
 
     def position(self, element: Element) -> str:
         """Where in the file `element` comes from."""
-        return self.origins.get(element.key, Origin()).position
+        return self.origins.get(element.key, _NOWHERE).position
 
     def host_reaches(self, bridge: str, address: IPAddress) -> bool:
         """Whether the host has an address next to `address`."""
@@ -160,7 +175,7 @@ def _published(site: _Site) -> Iterator[Reach]:
     for name, kind in PUBLISHING.items():
         for item in site.elements[name]:
             *address, protocol, asked = item.match
-            found = _leading(site, item, kind.version, address[0] if address else None, protocol, _ports(asked))
+            found = _leading(site, item, kind.version, address[0] if address else None, protocol, ports_of(asked))
             if kind.ranges:
                 ranges.append(found)
             else:
@@ -179,29 +194,35 @@ def _leading(
 ) -> Reach:
     """What an element of a publishing map lets in."""
     bridge, _, container = item.comment.partition("/")
-    # What is on a loopback address is kept from all others: in `raw`, and in `only_published`.
-    kept = address is not None and ip_address(address).is_loopback
-    sources = frozenset({THIS_HOST}) if kept else ANYWHERE
     first = int(item.data[1]) if len(item.data) > 1 else ports[0]
     return Reach(
-        sources, version, address, protocol, ports, bridge, container, item.data[0], first, site.position(item)
+        _askers(address), version, address, protocol, ports, bridge, container, item.data[0], first, site.position(item)
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def _askers(address: str | None) -> frozenset[str]:
+    """Who reaches what is published on `address`. What is on a loopback address is kept from all others: in `raw`, and in
+    `only_published`."""
+    return frozenset({THIS_HOST}) if address is not None and ip_address(address).is_loopback else ANYWHERE
 
 
 def _opened(site: _Site, published: Iterable[Reach]) -> Iterator[Reach]:
     """What of routed bridges can be asked for at the containers' own addresses. One element may stand for several `published` ports:
     each of them has its own line."""
+    if not any(site.elements.get(name) for name in OPENING):
+        return
     lines: defaultdict[tuple[str, str], list[_Spot]] = defaultdict(list)
     for item in published:
         first, last = item.target_ports
         lines[item.target, item.protocol].append(_Spot(first, last, item.position))
     for spots in lines.values():
         spots.sort()
-    for name, version in (("open4", 4), ("open_range4", 4), ("open6", 6), ("open_range6", 6)):
+    for name, version in OPENING.items():
         for element in site.elements[name]:
             bridge, _, container = element.comment.partition("/")
             address, protocol, asked = element.match
-            for first, last, spot in _cut(_ports(asked), lines[address, protocol]):
+            for first, last, spot in _cut(ports_of(asked), lines[address, protocol]):
                 position = spot.position if spot else site.position(element)
                 ports = first, last
                 yield Reach(_TO_ROUTED, version, address, protocol, ports, bridge, container, address, first, position)
@@ -257,17 +278,20 @@ def _cut(ports: tuple[int, int], spots: Sequence[_Spot]) -> Iterator[tuple[int, 
         yield first, last, None
 
 
-def _ports(text: str) -> tuple[int, int]:
+def ports_of(text: str) -> tuple[int, int]:
+    """The first and the last port, as an element spells them."""
+    if "-" not in text:
+        return (port := int(text)), port
     first, _, last = text.partition("-")
-    return int(first), int(last or first)
+    return int(first), int(last)
 
 
 def _merged(reaches: Iterable[Reach]) -> Iterator[Reach]:
     """`reaches` with those made one that differ by nothing but ports which touch or overlap."""
-    rows: defaultdict[tuple[object, ...], list[Reach]] = defaultdict(list)
-    for item in reaches:
-        rows[row(item)].append(item)
-    for alike in rows.values():
+    for alike in rows(reaches, lambda item: item, row):
+        if len(alike) == 1:
+            yield alike[0]
+            continue
         alike.sort(key=lambda item: item.ports)
         for ports, item in joined((item.ports, item) for item in alike):
             yield item if item.ports == ports else item.part(*ports)

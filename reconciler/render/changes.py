@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from reconciler.core.plan import Action, Plan, Step
 from reconciler.core.resource import Difference, Key, Origin, Resource, differences
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.bridge_port import BridgePort
+from reconciler.kinds.layout import PUBLISHING
 from reconciler.kinds.nftables import Element
-from reconciler.render.places import Place, Places
-from reconciler.render.ports import Published
+from reconciler.render.places import Place, Places, short_position, split_position
+from reconciler.render.ports import Numbers, Published, numbers
 
 
 class Sign(enum.StrEnum):
@@ -32,7 +36,11 @@ SIGNS = {Action.CREATE: Sign.CREATE, Action.UPDATE: Sign.UPDATE, Action.DELETE: 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that changes. `along` is what goes, or is made anew, only because this is."""
+    """One thing that changes. `along` is what goes, or is made anew, only because this is.
+
+    Published ports that come, or that go, are one Change for all that may share a line: `ports`. It is about the first of them, and its
+    origin is the earliest.
+    """
 
     sign: Sign
     before: Resource | None
@@ -44,6 +52,8 @@ class Change:
     implied: bool = False
     disruptive: bool = False
     along: list[Change] = field(default_factory=list, compare=False)
+    ports: Mapping[Numbers, Sequence[Step]] = field(default_factory=dict, compare=False)
+    """The steps of each port, one for IPv4 and one for IPv6. There may be ten thousand of them, so there is no Change for each."""
 
     @property
     def subject(self) -> Resource:
@@ -59,15 +69,86 @@ class Change:
 
 
 def changes(plan: Plan, places: Places) -> tuple[Change, ...]:
-    """The changes of `plan`, folded: what only follows from another one stands in its `along`."""
+    """The changes of `plan`, folded: what only follows from another one stands in its `along`, ports that come or go in their crowd."""
     going = {step.key: step for step in plan.steps if step.action is Action.DELETE}
-    coming = {step.key for step in plan.steps if step.action is Action.CREATE}
-    singles = [
-        _change(step, going.get(step.key) if step.action is Action.CREATE else None, places)
-        for step in plan.steps
-        if step.action is not Action.DELETE or step.key not in coming
-    ]
-    return _folded(singles, plan.owner)
+    anew = {step.key for step in plan.steps if step.action is Action.CREATE and step.key in going} if going else set()
+    crowds, singles = _Crowds(places), []
+    for step in plan.steps:
+        if anew and step.key in anew:
+            if step.action is Action.CREATE:
+                singles.append(_change(step, going[step.key], places))
+        elif not crowds.take(step):
+            singles.append(_change(step, None, places))
+    return *_folded(singles, plan.owner), *crowds.changes()
+
+
+class _Likeness(NamedTuple):
+    """What ports that share a line have in common."""
+
+    sign: Sign
+    place: Place
+    address: IPv4Address | IPv6Address | None
+    protocol: str
+    where: str
+    """`FILE:LINE`, or of what goes the reason."""
+
+
+_NOWHERE = Place()
+
+
+class _Crowds:
+    """The published ports that come or go, gathered by what a line can say of many at once."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._crowds: dict[_Likeness, dict[Numbers, list[Step]]] = {}
+        self._spelled: dict[tuple[object, ...], dict[Numbers, list[Step]] | None] = {}
+        """The same by how it is spelled, which is quick to look up. None: none of these stands in a crowd."""
+
+    def take(self, step: Step) -> bool:
+        """Whether `step` is of a port that comes or goes, which then stands in its crowd."""
+        element, origin = step.subject, step.origin
+        if step.action is Action.UPDATE or not isinstance(element, Element) or element.set not in PUBLISHING:
+            return False
+        port = numbers(element)
+        if port is None:
+            return False
+        place: tuple[str, str] = (origin.bridge, origin.container)
+        if place == _NOWHERE:
+            place = self._places.place(element)
+        line, _, _ = origin.position.rpartition(":")
+        spelled = (step.after is None, step.reason, line, place, element.match[:-1], element.data[0])
+        try:
+            crowd = self._spelled[spelled]
+        except KeyError:
+            crowd = self._spelled[spelled] = self._of(step, Place(*place))
+        if crowd is None:
+            return False
+        crowd.setdefault(port, []).append(step)
+        return True
+
+    def _of(self, step: Step, place: Place) -> dict[Numbers, list[Step]] | None:
+        published = Published.of(step.subject) if isinstance(step.subject, Element) else None
+        if published is None or place == _NOWHERE:
+            return None
+        where = short_position(step.origin.position) if step.action is Action.CREATE else step.reason
+        likeness = _Likeness(SIGNS[step.action], place, published.address, published.protocol, where)
+        return self._crowds.setdefault(likeness, {})
+
+    def changes(self) -> Iterator[Change]:
+        """A Change for each crowd."""
+        for (sign, place, *_), ports in self._crowds.items():
+            first = next(iter(ports.values()))[0]
+            position = _earliest(sign, [step.origin.position for steps in ports.values() for step in steps])
+            origin = Origin(position, place.bridge, place.container)
+            yield Change(sign, first.before, first.after, place, reason=first.reason, origin=origin, ports=ports)
+
+
+def _earliest(sign: Sign, positions: Sequence[str]) -> str:
+    if sign is Sign.CREATE:
+        # They are of one line, and the shorter number is the smaller one.
+        return min(positions, key=lambda position: (len(position), position))
+    return min(filter(None, positions), key=split_position, default="")
 
 
 def _change(step: Step, gone: Step | None, places: Places) -> Change:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reconciler.render.formats import AS_IS, Base
-from reconciler.render.outline import split_position
+from reconciler.render.places import split_position
 from reconciler.render.report import Finding, Severity
 from reconciler.render.terminal import clean
 

@@ -15,8 +15,7 @@ from reconciler.core.messages import to_json
 from reconciler.core.plan import Action, Conflict, Pending, Plan, Step
 from reconciler.core.resource import Difference, Key, Note, Origin, Resource, State
 from reconciler.errors import Problem
-from reconciler.render.outline import split_position
-from reconciler.render.places import Place, Places
+from reconciler.render.places import Place, Places, split_position
 from reconciler.render.report import ExposureChange, RehearsalResult, spot, told
 
 FORMAT_VERSION = "1.1"

@@ -19,7 +19,8 @@ from reconciler.core.resource import Level, Note
 from reconciler.errors import Problem
 from reconciler.render import text as texts
 from reconciler.render.changes import Sign
-from reconciler.render.outline import Outline, Row, outline, short_position
+from reconciler.render.outline import Outline, Row, outline
+from reconciler.render.places import short_position
 from reconciler.render.report import Report, spot
 from reconciler.render.terminal import Line, clean, paint
 from reconciler.render.text import counts, exposure_lines, extras, outcome, rows_lines, step_lines

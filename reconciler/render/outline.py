@@ -7,15 +7,14 @@ with the ports that close below it. What is folded away is counted; `Step.reques
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from reconciler.core.messages import HOST
-from reconciler.core.plan import Action, Conflict, Pending, Plan
+from reconciler.core.plan import Action, Conflict, Pending, Plan, Step
 from reconciler.core.resource import Note, Origin, Resource, State
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
@@ -29,15 +28,14 @@ from reconciler.kinds.tap import Tap
 from reconciler.kinds.veth import Veth
 from reconciler.render import words
 from reconciler.render.changes import Change, Sign, changes
-from reconciler.render.places import Place, Places
-from reconciler.render.ports import Published, Range
+from reconciler.render.places import Place, Places, short_position, split_position
+from reconciler.render.ports import Numbers, Published, Range
 
 _NAMED = 4
 """So many names stand in a line, of more there is a count."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A line. `where` is its place in the file, `FILE:LINE`, or for what goes the reason; `note` is what to
     know besides."""
 
@@ -77,7 +75,7 @@ def outline(plan: Plan, states: Sequence[State] = ()) -> Outline:
     folded = changes(plan, places)
     everything = [part for item in folded for part in (item, *item.along)]
     blocks = tuple(_blocks(folded, places))
-    going = {step.key for step in plan.steps if step.action is Action.DELETE}
+    going = {step.key for step in plan.steps if step.action is Action.DELETE} if plan.foreign else set()
     return Outline(
         blocks=blocks,
         waiting=tuple(_waiting(plan.pending)),
@@ -87,27 +85,6 @@ def outline(plan: Plan, states: Sequence[State] = ()) -> Outline:
         replaced=sum(item.sign is Sign.REPLACE for item in everything),
         disruptive=sum(row.disruptive for block in blocks for row in block),
     )
-
-
-def short_position(position: str) -> str:
-    """`FILE:LINE` of `FILE:LINE:COLUMN`."""
-    file, line, _ = split_position(position)
-    return f"{file}:{line}" if line else file
-
-
-@functools.lru_cache(maxsize=1 << 16)  # asked several times of each thing
-def split_position(position: str) -> tuple[str, int, int]:
-    """(file, line, column) of `FILE:LINE:COLUMN`; what is not there is 0. A file's name may hold colons."""
-    numbers: list[int] = []
-    rest = position
-    while len(numbers) < 2:
-        head, colon, tail = rest.rpartition(":")
-        if not (colon and tail.isascii() and tail.isdigit()):
-            break
-        numbers.insert(0, int(tail))
-        rest = head
-    line, column, *_ = [*numbers, 0, 0]
-    return rest, line, column
 
 
 # --- blocks ----------
@@ -150,11 +127,12 @@ def _split(items: Iterable[Change], chosen: Callable[[Change], bool]) -> tuple[l
 def _is_of_host(item: Change) -> bool:
     """The firewall and settings of the whole host, whichever bridge asks for them, and what belongs
     nowhere."""
-    if item.place == Place() or _is_firewall(item.subject):
+    if item.place == _HOST or _is_firewall(item.subject):
         return True
     return isinstance(item.subject, Sysctl) and item.subject.namespace == HOST and not item.subject.inside()
 
 
+_HOST = Place()
 _OF_FIREWALL = (Table, Set, Chain, Element)
 
 
@@ -210,7 +188,7 @@ def _bridge_heading(name: str, item: Change | None, guards: Sequence[Change]) ->
     details += [words.change(difference) for difference in item.differences]
     details = [detail for detail in details if detail]
     text = f"{name}: {', '.join(details)}" if details else name
-    return replace(_row(item, 0, "bridge", text), heading=True, name=name)
+    return _row(item, 0, "bridge", text)._replace(heading=True, name=name)
 
 
 def _mode_change(bridge: str, guards: Sequence[Change]) -> str:
@@ -244,30 +222,37 @@ def _container_rows(name: str, items: Sequence[Change], places: Places, depth: i
     if sign is Sign.DELETE:
         below, folded = _split(items, lambda item: _is_port(item.subject) or item.subject.owner is None)
         going = [resource for item in folded for resource in item.with_along]
-        heading = replace(heading, note=words.tally(_sorted(going)), where=_reason(folded))
+        heading = heading._replace(note=words.tally(_sorted(going)), where=_reason(folded))
     elif sign is Sign.NONE:
-        heading = replace(heading, where="")
+        heading = heading._replace(where="")
     yield heading
     yield from _inherit(_plain_rows(below, depth + 1, places), Origin(position) if heading.where else Origin())
+
+
+_WHOLE = (Netns, Peer, Veth, Tap)
+"""A container comes and goes with these."""
 
 
 def _container_sign(items: Sequence[Change]) -> Sign:
     """Whether the container as a whole comes or goes."""
     signs = {item.sign for item in items}
-    whole = any(isinstance(item.subject, Netns | Peer | Veth | Tap) for item in items)
-    return signs.pop() if whole and signs in ({Sign.CREATE}, {Sign.DELETE}) else Sign.NONE
+    if signs != {Sign.CREATE} and signs != {Sign.DELETE}:
+        return Sign.NONE
+    return signs.pop() if any(isinstance(item.subject, _WHOLE) for item in items) else Sign.NONE
 
 
 def _inherit(rows: Iterable[Row], origin: Origin) -> Iterator[Row]:
     """`rows` without the place that their heading has told already."""
     told = short_position(origin.position)
     for row in rows:
-        yield replace(row, where="") if told and row.where == told else row
+        yield row._replace(where="") if told and row.where == told else row
 
 
 # --- lines ----------
 
 _ORDER = (Netns, Peer, Tap, Veth, BridgePort, Address, Route, Sysctl, Element)
+_RANKS = {kind: rank for rank, kind in enumerate(_ORDER)}
+_LINKS = (Peer, Tap, Veth, BridgePort)
 
 
 def _sorted(items: Iterable[Resource]) -> list[Resource]:
@@ -275,14 +260,14 @@ def _sorted(items: Iterable[Resource]) -> list[Resource]:
 
 
 def _kind_rank(item: Resource) -> int:
-    return next((index for index, kind in enumerate(_ORDER) if isinstance(item, kind)), len(_ORDER))
+    return _RANKS.get(type(item), len(_ORDER))
 
 
 def _plain_rows(items: Sequence[Change], depth: int, places: Places) -> Iterator[Row]:
     """The lines of things of one place, kind by kind."""
     ports, rest = _split(items, lambda item: _is_port(item.subject))
     namespaces, rest = _split(rest, lambda item: isinstance(item.subject, Netns))
-    links, rest = _split(rest, lambda item: isinstance(item.subject, Peer | Tap | Veth | BridgePort))
+    links, rest = _split(rest, lambda item: isinstance(item.subject, _LINKS))
     yield from (_single(item, depth) for item in namespaces)
     yield from _interface_rows(links, depth, places)
     yield from _folded_rows(sorted(rest, key=lambda item: _kind_rank(item.subject)), depth)
@@ -293,18 +278,21 @@ def _is_port(item: Resource) -> bool:
     return isinstance(item, Element) and Published.of(item) is not None
 
 
+_FOLDED = (Address, Route)
+
+
 def _folded_rows(items: Sequence[Change], depth: int) -> Iterator[Row]:
     """Addresses and routes of one sign and one line of the file share a line; everything else has its own."""
     shared: dict[tuple[object, ...], list[Change]] = {}
     for item in items:
-        foldable = isinstance(item.subject, Address | Route) and item.sign in (Sign.CREATE, Sign.DELETE)
+        foldable = isinstance(item.subject, _FOLDED) and item.sign in (Sign.CREATE, Sign.DELETE)
         place: object = (type(item.subject), _place_or_reason(item), _belongs(item)) if foldable else item.subject.key
         shared.setdefault((item.sign, place), []).append(item)
     for parts in shared.values():
         row = _single(parts[0], depth)
         if len(parts) > 1:
             text = ", ".join(words.name(item.subject) for item in parts)
-            row = replace(row, noun=f"{row.noun}es" if row.noun.endswith("s") else f"{row.noun}s", text=text)
+            row = row._replace(noun=f"{row.noun}es" if row.noun.endswith("s") else f"{row.noun}s", text=text)
         yield row
 
 
@@ -409,7 +397,7 @@ def _interface_row(parts: Sequence[Change], depth: int, places: Places) -> Row:
     if any(item.field == "host" for item in main.differences):  # the near end's name, which is no reason to a reader
         telling = replace(main, reason="made anew", disruptive=True)
     row = _row(telling, depth, noun, text, along)
-    return row if row.where else replace(row, where=_place_or_reason(main), position=main.origin.position)
+    return row if row.where else row._replace(where=_place_or_reason(main), position=main.origin.position)
 
 
 def _interface_noun(main: Change, namespace: str) -> str:
@@ -457,7 +445,7 @@ def _merged_changes(parts: Sequence[Change]) -> list[str]:
 def _most_telling(parts: Sequence[Change]) -> Change:
     """The part whose reason and disruption the line tells: one that does not just go along."""
     main = next((item for item in parts if not item.implied), parts[0])
-    return replace(main, disruptive=any(item.disruptive for item in parts))
+    return replace(main, disruptive=True) if any(item.disruptive for item in parts) else main
 
 
 # --- published ports ----------
@@ -465,69 +453,80 @@ def _most_telling(parts: Sequence[Change]) -> Change:
 
 def _port_rows(items: Sequence[Change], depth: int) -> Iterator[Row]:
     """A line for each host port; its IPv4 and its IPv6 side share one, and so do the ports of a range that lead to other numbers."""
+    crowds, others = _split(items, lambda item: bool(item.ports))
     sides: dict[_PortKey, list[Change]] = {}
-    for item in items:
+    for item in others:
         sides.setdefault(_port_key(item), []).append(item)
-    for run in sorted(_runs(sides), key=lambda run: _port_order(run[0])):
-        if len(run) == 1:
-            yield _port_row(sides[run[0]], depth)
-        else:
-            yield _run_row(run, sides[run[0]], depth)
+    rows = [(key, _port_row(parts, depth)) for key, parts in sides.items()]
+    rows += [_run_row(crowd, run, depth) for crowd in crowds for run in _runs(crowd.ports)]
+    yield from (row for _, row in sorted(rows, key=lambda pair: _port_order(pair[0])))
 
 
 _FEWEST = 3
 """So many ports in a row are told as a range."""
 
 
-def _runs(sides: Mapping[_PortKey, Sequence[Change]]) -> Iterator[list[_PortKey]]:
-    """The ports in a row that one line of the file asks for, or that go for one reason, and lead to one port or to as many in a row."""
-    alike: dict[tuple[object, ...], list[_PortKey]] = {}
-    for key, items in sides.items():
-        targets = tuple(sorted(map(_led_to, items)))
-        alike.setdefault((key.sign, key.address, key.protocol, key.where, targets), []).append(key)
-    for keys in alike.values():
-        run: list[_PortKey] = []
-        for key in sorted(keys, key=lambda key: (key.ports, key.target_ports)):
-            if run and not _goes_on(run, key):
-                yield from _worth_it(run)
-                run = []
-            run.append(key)
-        yield from _worth_it(run)
+def _runs(ports: Mapping[Numbers, Sequence[Step]]) -> Iterator[Sequence[Numbers]]:
+    """The ports in a row that lead to one port or to as many in a row, of what is alike in all else but where it leads."""
+    alike: dict[tuple[_End, ...], list[Numbers]] = {}
+    for port, steps in ports.items():
+        alike.setdefault(tuple(sorted(map(_led_to, steps))), []).append(port)
+    for those in alike.values():
+        for run in _in_a_row(sorted(those)):
+            yield from [run] if len(run) >= _FEWEST else ([port] for port in run)
 
 
-def _led_to(item: Change) -> tuple[str, ...]:
-    """The container's address, and the container."""
-    element = item.subject
-    return (element.data[0], element.comment) if isinstance(element, Element) else ()
+_End: TypeAlias = tuple[str, str]
+"""The container's address, and the container."""
 
 
-def _goes_on(run: Sequence[_PortKey], key: _PortKey) -> bool:
-    """Whether `key` is the next port of `run`. A port that moves has a past of its own to tell."""
-    last = run[-1]
-    single = key.ports.first == key.ports.last and last.ports.first == last.ports.last
-    if not single or key.sign not in (Sign.CREATE, Sign.DELETE) or key.ports.first != last.ports.first + 1:
-        return False
-    step = key.target_ports.first - last.target_ports.first
-    return step in (0, 1) and (len(run) == 1 or step == last.target_ports.first - run[-2].target_ports.first)
+def _led_to(step: Step) -> _End:
+    element = step.subject
+    assert isinstance(element, Element)
+    return element.data[0], element.comment
 
 
-def _worth_it(run: list[_PortKey]) -> Iterator[list[_PortKey]]:
-    yield from [run] if len(run) >= _FEWEST else ([key] for key in run)
+def _in_a_row(ports: Iterable[Numbers]) -> Iterator[list[Numbers]]:
+    """`ports`, which are sorted, cut where the next one is not one further on either side, or on the container's not as before."""
+    run: list[Numbers] = []
+    pace, before, led = -2, -2, -2
+    for port in ports:
+        first, last, inner, _ = port
+        step = inner - led
+        if run and first == last == before + 1 and (step == pace if len(run) > 1 else step in (0, 1)):
+            run.append(port)
+        else:
+            if run:
+                yield run
+            run = [port]
+        # Behind a range nothing goes on.
+        pace, before, led = step, first if first == last else -2, inner
+    if run:
+        yield run
 
 
-def _run_row(run: Sequence[_PortKey], changes: Sequence[Change], depth: int) -> Row:
-    """One line for all of `run`; `changes` are those of its first port."""
-    first, last = run[0], run[-1]
-    each = first.target_ports == last.target_ports
-    ports = Range(first.ports.first, last.ports.first)
-    inner = first.target_ports if each else Range(first.target_ports.first, last.target_ports.first)
-    whole = [replace(_published(item), ports=ports, target_ports=inner) for item in changes]
-    targets = ", ".join(dict.fromkeys(item.inside for item in whole))
-    return _row(changes[0], depth, "port", f"{words.port_name(whole[0])}{', each' if each else ''} → {targets}")
+def _run_row(crowd: Change, run: Sequence[Numbers], depth: int) -> tuple[_PortKey, Row]:
+    """One line for all of `run`, which is of `crowd`, with what it is sorted by."""
+    steps = crowd.ports[run[0]]
+    (first, last, inner, inner_last), (*_, end) = run[0], run
+    each = len(run) > 1 and end[2:] == (inner, inner_last)
+    ports = Range(first, end[1])
+    led_to = Range(inner, end[2]) if len(run) > 1 and not each else Range(inner, inner_last)
+    sides = [_published(step.subject) for step in steps]
+    if len(run) > 1:
+        sides = [replace(side, ports=ports, target_ports=led_to) for side in sides]
+    targets = ", ".join(dict.fromkeys(side.inside for side in sides))
+    step = steps[0]
+    one = Change(crowd.sign, step.before, step.after, crowd.place, reason=step.reason, origin=step.origin)
+    row = _row(one, depth, "port", f"{words.port_name(sides[0])}{', each' if each else ''} → {targets}")
+    key = _PortKey(
+        crowd.sign, sides[0].address, sides[0].protocol, Range(first, last), Range(inner, inner_last), row.where
+    )
+    return key, row
 
 
-def _published(item: Change) -> Published:
-    published = Published.of(item.subject) if isinstance(item.subject, Element) else None
+def _published(item: Resource) -> Published:
+    published = Published.of(item) if isinstance(item, Element) else None
     assert published is not None
     return published
 
@@ -544,7 +543,7 @@ class _PortKey(NamedTuple):
 
 
 def _port_key(item: Change) -> _PortKey:
-    port = _published(item)
+    port = _published(item.subject)
     return _PortKey(item.sign, port.address, port.protocol, port.ports, port.target_ports, _place_or_reason(item))
 
 
@@ -555,8 +554,8 @@ def _port_order(key: _PortKey) -> tuple[object, ...]:
 
 def _port_row(items: Sequence[Change], depth: int) -> Row:
     first = items[0]
-    targets = ", ".join(dict.fromkeys(_published(item).inside for item in items))
-    text = f"{words.port_name(_published(first))} → {targets}"
+    targets = ", ".join(dict.fromkeys(_published(item.subject).inside for item in items))
+    text = f"{words.port_name(_published(first.subject))} → {targets}"
     text += "".join(f" ({detail})" for detail in dict.fromkeys(map(_port_change, items)) if detail)
     return _row(first, depth, "port", text)
 
@@ -566,7 +565,7 @@ def _port_change(item: Change) -> str:
     old = Published.of(item.before) if item.sign is not Sign.DELETE and isinstance(item.before, Element) else None
     if old is None:
         return ""
-    new = _published(item)
+    new = _published(item.subject)
     led = [f"was {old.inside}"] if old.inside != new.inside else []
     whose = [f"was {old.container}'s"] if old.container != new.container and old.container else []
     moved = [f"was on {old.bridge}"] if old.bridge != new.bridge and old.bridge and not whose else []

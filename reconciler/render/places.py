@@ -2,11 +2,12 @@
 
 What the file asks for says so itself (Origin). What is only found has to be placed by what it touches: an
 address by its namespace and link, a veth by the bridge its port is of, a published port by the comment of its
-element.
+element. And where in a file.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -41,11 +42,14 @@ class Place(NamedTuple):
     container: str = ""
 
 
+_HOST = Place()
+
+
 class Places:
     """Tells the Place of a resource, from all the resources there are to go by."""
 
     def __init__(self, known: Iterable[tuple[Resource, Origin]]) -> None:
-        self._unread = known
+        self._unread = iter(known)
         """Not read before something is asked that no Origin says: to learn from all that there is takes longer than to plan."""
         self._bridges: set[str] = set()
         self._said: dict[Key, Place] = {}
@@ -74,7 +78,9 @@ class Places:
 
     def end(self, link: str) -> End | None:
         """The container's interface at the far end of the host's veth `link`."""
-        self._read()
+        # The first that says so counts, and a plan that asks mostly begins with it.
+        while link not in self._end_of_veth and (known := next(self._unread, None)):
+            self._learn(*known)
         return self._end_of_veth.get(link)
 
     def container(self, namespace: str) -> str:
@@ -83,14 +89,18 @@ class Places:
         return self._by_namespace[namespace].container if namespace in self._by_namespace else namespace
 
     def _read(self) -> None:
-        known, self._unread = self._unread, ()
-        for resource, origin in known:
-            self._learn(resource, Place(origin.bridge, origin.container))
+        for resource, origin in self._unread:
+            self._learn(resource, origin)
 
-    def _learn(self, resource: Resource, said: Place) -> None:
-        if said != Place():
+    def _learn(self, resource: Resource, origin: Origin) -> None:
+        said = _HOST
+        if origin.bridge or origin.container:
+            said = Place(origin.bridge, origin.container)
             self._said.setdefault(resource.key, said)
         match resource:
+            case Element():
+                if not said.container:
+                    said = self._published_for(resource) or said
             case Bridge():
                 self._bridges.add(resource.name)
             case BridgePort():
@@ -100,9 +110,15 @@ class Places:
                 self._pair(resource.name, end)
             case Peer(host=str() as host):
                 self._pair(host, (resource.namespace, resource.name))
-            case Element() if not said.container and (published := Published.of(resource)):
-                said = Place(published.bridge, published.container)
         self._learn_container(resource, said)
+
+    def _published_for(self, element: Element) -> Place | None:
+        """The container that `element` publishes a port of, if it is not known yet."""
+        _, _, container = element.comment.partition("/")
+        if not container or container in self._bridge_of_container:
+            return None  # one of ten thousand of them tells as much as all
+        published = Published.of(element)
+        return Place(published.bridge, published.container) if published else None
 
     def _learn_container(self, resource: Resource, said: Place) -> None:
         if not said.container:
@@ -119,6 +135,8 @@ class Places:
 
     def _derived(self, resource: Resource) -> Place:
         match resource:
+            case Element():
+                return self._of_element(resource)
             case Bridge():
                 return Place(resource.name)
             case BridgePort():
@@ -135,8 +153,6 @@ class Places:
                 return self._of_namespace(resource.name)
             case Sysctl():
                 return self._of_sysctl(resource)
-            case Element():
-                return self._of_element(resource)
             case _:
                 return Place()
 
@@ -185,6 +201,26 @@ class Places:
         names = self._bridge_of_container.items()
         whole = (name for name, on in names if on == bridge and name.startswith(container))
         return next(whole, container)
+
+
+def short_position(position: str) -> str:
+    """`FILE:LINE` of `FILE:LINE:COLUMN`."""
+    file, line, _ = split_position(position)
+    return f"{file}:{line}" if line else file
+
+
+@functools.lru_cache(maxsize=1 << 16)  # asked several times of each thing
+def split_position(position: str) -> tuple[str, int, int]:
+    """(file, line, column) of `FILE:LINE:COLUMN`; what is not there is 0. A file's name may hold colons."""
+    before, more, last = position.rpartition(":")
+    file, colon, line = before.rpartition(":")
+    if colon and _is_number(line) and _is_number(last):
+        return file, int(line), int(last)
+    return (before, int(last), 0) if more and _is_number(last) else (position, 0, 0)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _of_plan(plan: Plan) -> Iterator[tuple[Resource, Origin]]:

@@ -14,8 +14,8 @@ from reconciler.core.plan import Plan
 from reconciler.core.resource import Level, Origin, State
 from reconciler.errors import Problem
 from reconciler.render.changes import Sign
-from reconciler.render.outline import Outline, Row, outline, split_position
-from reconciler.render.places import Place
+from reconciler.render.outline import Outline, Row, outline
+from reconciler.render.places import Place, split_position
 
 _NAMED = 4
 """So many things are named, of more there is a count."""

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from reconciler import __version__
 from reconciler.render.formats import AS_IS, Base
-from reconciler.render.outline import split_position
+from reconciler.render.places import split_position
 from reconciler.render.report import RULES, Finding, Rule
 from reconciler.render.terminal import clean
 

@@ -75,19 +75,19 @@ def pad(text: str, columns: int) -> str:
 
 def paint(line: Iterable[Span], *, color: bool) -> str:
     """`line` as characters, cleaned; with colours only if `color`. No spaces are left at its end."""
+    if not color:
+        return clean("".join(text for text, _ in line)).rstrip()
     spans = [Span(clean(text), style) for text, style in line if text]
     while spans and not spans[-1].text.rstrip():
         spans.pop()
     if spans:
         spans[-1] = spans[-1]._replace(text=spans[-1].text.rstrip())
-    return "".join(
-        f"\x1b[{style}m{text}{_RESET}" if color and style and text.strip() else text for text, style in spans
-    )
+    return "".join(f"\x1b[{style}m{text}{_RESET}" if style and text.strip() else text for text, style in spans)
 
 
 def length(line: Iterable[Span]) -> int:
     """The columns that `line` takes."""
-    return sum(width(span.text) for span in line)
+    return width("".join(text for text, _ in line))
 
 
 def table(rows: Iterable[tuple[str, ...]], gap: int = 2) -> list[str]:

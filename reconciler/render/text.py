@@ -12,9 +12,9 @@ from reconciler.core.plan import Action, Plan, Step
 from reconciler.core.resource import Level, Note, State
 from reconciler.render import words
 from reconciler.render.changes import SIGNS, Sign
-from reconciler.render.outline import Outline, Row, outline, short_position
+from reconciler.render.outline import Outline, Row, outline
+from reconciler.render.places import short_position
 from reconciler.render.report import ExposureChange, RehearsalResult, told
-from reconciler.render.requests import request_text
 from reconciler.render.terminal import Line, Span, Style, length, pad, paint
 
 COLORS = {
@@ -154,6 +154,8 @@ def _indented(lines: Iterable[str]) -> Iterator[Line]:
 
 def step_lines(steps: Sequence[Step]) -> Iterator[Line]:
     """Each of `steps`, and below it the requests it sends."""
+    from reconciler.render.requests import request_text  # of a verbose run only
+
     for number, step in enumerate(steps, 1):
         what = f"{number}. {step.subject.label}"
         row = Row(SIGNS[step.action], 0, what, "", step.reason, step.origin.position)

@@ -14,7 +14,7 @@ from reconciler import __version__, reconcile
 from reconciler.errors import ManifestError
 from reconciler.manifest import load
 from reconciler.render.formats import FORMATS, render, render_problems
-from reconciler.render.outline import split_position
+from reconciler.render.places import split_position
 from reconciler.render.report import Finding, Report, findings
 from tests.golden.test_plans import CASES, desired, document, host, text_of
 from tests.render.doubles import Exposed, Rehearsed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 from itertools import pairwise
 from typing import Any
 
@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler import reconcile
-from reconciler.core.resource import State
+from reconciler.core.messages import HOST
+from reconciler.core.planner import plan
+from reconciler.core.resource import Origin, Resource, State
 from reconciler.exposure import GROWING, Change, Reach, Verb, difference, exposure, of_plan
 from reconciler.exposure.reach import ANYWHERE, THIS_HOST
 from reconciler.kernel.model import ModelKernel
-from reconciler.kinds import Element
+from reconciler.kinds import Address, Bridge, BridgePort, Element, Veth
 from reconciler.kinds.layout import PUBLISHING
 from reconciler.reconcile import View
 from tests.laws.doing import OWNER, apply, desired
@@ -116,14 +118,80 @@ def published(draw: st.DrawFn) -> State:
         if any(first <= _last(item) and _first(item) <= last for item in here):
             continue  # intervals never overlap
         container = draw(st.sampled_from(["web", "db"]))
-        target = {"web": "10.88.0.10", "db": "10.88.0.11"}[container]
+        target = INSIDE[container]
         data = (target,) if kind.ranges else (target, str(draw(st.integers(first, first + 1))))
         match = (*address, "tcp", f"{first}-{last}" if kind.ranges else str(first))
-        made = Element(
-            owner=OWNER, table="inet reconciler", set=name, match=match, data=data, comment=f"br-web/{container}"
-        )
+        made = _element(name, match, data, f"br-web/{container}")
         elements[made.key] = made
     return State(elements)
+
+
+@st.composite
+def sites(draw: st.DrawFn) -> State:
+    """The same, with a bridge behind it and its containers, at whose own addresses something may be open."""
+    resources: dict[Any, Resource] = dict(draw(published()).resources)
+    kept = draw(st.lists(st.sampled_from(["web", "db"]), unique=True))
+    resources |= {item.key: item for item in _wired(kept, routed=draw(st.booleans()))}
+    for _ in range(draw(st.integers(0, 4))):
+        ranges = draw(st.booleans())
+        first = draw(st.integers(1, 9))
+        ports = f"{first}-{first + draw(st.integers(1, 3))}" if ranges else str(first)
+        container = draw(st.sampled_from(["web", "db"]))
+        item = _element(f"open{'_range' * ranges}4", (INSIDE[container], "tcp", ports), (), f"br-web/{container}")
+        if _fits(item, resources.values()):
+            resources[item.key] = item
+    places = st.sampled_from(["", "f.yaml:3:1", "f.yaml:3:9", "f.yaml:4:1"])
+    containers = st.sampled_from(["web", "db", ""])
+    origins = {key: Origin(draw(places), "br-web", draw(containers)) for key in resources if draw(st.integers(0, 3))}
+    return State(resources, origins)
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[State, State]:
+    """Two of them, mostly the second one the first with little changed."""
+    one, other = draw(sites()), draw(sites())
+    if not draw(st.integers(0, 3)):
+        return one, other
+    resources = dict(one.resources)
+    for key in draw(st.lists(st.sampled_from(sorted(one.resources)), max_size=3)):
+        resources.pop(key, None)
+    for key in draw(st.lists(st.sampled_from(sorted(other.resources)), max_size=3)):
+        item = other.resources[key]
+        rest = [there for there in resources.values() if there.key != key]
+        if not isinstance(item, Element) or _fits(item, rest):
+            resources[key] = item
+    return one, State(resources, {**one.origins, **other.origins})
+
+
+def _fits(item: Element, others: Iterable[Resource]) -> bool:
+    """Intervals of a set never overlap."""
+    alike = [
+        other
+        for other in others
+        if isinstance(other, Element) and other.set == item.set and other.match[:-1] == item.match[:-1]
+    ]
+    return "range" not in item.set or not any(
+        _first(item) <= _last(other) and _first(other) <= _last(item) for other in alike
+    )
+
+
+INSIDE = {"web": "10.88.0.10", "db": "10.88.0.11"}
+
+
+def _wired(containers: Iterable[str], *, routed: bool) -> Iterator[Resource]:
+    """A bridge, and what puts `containers` on it."""
+    yield Bridge(owner=OWNER, name="br-web")
+    yield Address(owner=OWNER, namespace=HOST, link="br-web", address=ip_interface("10.88.0.1/24"))
+    yield _element("arrive", ("br-web",), ("goto only_open" if routed else "accept",), "br-web")
+    yield _element("within", ("br-web", "br-web"), ("accept",), "br-web")
+    for name in containers:
+        yield Veth(owner=OWNER, name=f"v-{name}", peer=(name, "eth0"))
+        yield BridgePort(owner=OWNER, link=f"v-{name}", bridge="br-web")
+        yield Address(owner=OWNER, namespace=name, link="eth0", address=ip_interface(f"{INSIDE[name]}/24"))
+
+
+def _element(set: str, match: tuple[str, ...], data: tuple[str, ...], comment: str) -> Element:
+    return Element(owner=OWNER, table="inet reconciler", set=set, match=match, data=data, comment=comment)
 
 
 def _first(item: Element) -> int:
@@ -290,11 +358,25 @@ def test_after_an_apply_the_exposure_is_that_of_the_file(host: str, document: An
 def test_what_a_plan_says_of_exposure_is_what_comes_of_it(host: str, one: Any, other: Any) -> None:
     kernel, wish = ModelKernel.parse(host), desired(other)
     apply(kernel, desired(one))
-    plan, view = reconcile.plan(kernel, wish, OWNER)
-    said = of_plan(plan, view.found, view.desired)
+    made, view = reconcile.plan(kernel, wish, OWNER)
+    said = of_plan(made, view.found, view.desired)
     before = look_again(view)
     apply(kernel, wish)
     assert said == difference(before, look(kernel, wish))
+
+
+@given(pairs(), st.booleans())
+def test_what_a_plan_says_is_what_all_that_can_be_reached_says(pair: tuple[State, State], named: bool) -> None:
+    """It looks at what its steps touch, and at the whole only where that has a say."""
+    one, other = pair
+    desired = other if named else replace(other, origins={})
+    made = plan(desired, one, OWNER)
+    after = dict(one.resources)
+    for step in made.steps:
+        after.pop(step.key, None)
+        after |= {step.key: step.after} if step.after else {}
+    whole = (exposure(State(resources, desired.origins), OWNER) for resources in (one.resources, after))
+    assert [item.json() for item in of_plan(made, one, desired)] == [item.json() for item in difference(*whole)]
 
 
 def look_again(view: View) -> tuple[Reach, ...]:

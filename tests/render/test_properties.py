@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
+from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface, ip_network
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.core.plan import Plan, Step
 from reconciler.core.planner import Policy, plan
 from reconciler.core.resource import Key, Level, Note, Origin, Resource, State
 from reconciler.kinds.address import Address
@@ -22,7 +25,10 @@ from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.tap import Tap
 from reconciler.kinds.veth import Veth
+from reconciler.render.changes import SIGNS
 from reconciler.render.json import plan_json
+from reconciler.render.outline import Row, outline
+from reconciler.render.places import short_position
 from reconciler.render.ports import ports_text
 from reconciler.render.status import status_json, status_text
 from reconciler.render.text import plan_text
@@ -129,6 +135,102 @@ def test_what_is_folded_is_still_counted(desired: State, found: State) -> None:
     made = plan(desired, found, "me")
     signs = {line[0] for line in plan_text(made, color=False).splitlines() if line}
     assert not made.steps or signs & set("+~-±")
+
+
+# --- published ports -------------------------------------------------------------------------------------------------
+
+PORTS = st.integers(1, 9)
+TARGETS = {4: "10.0.0.1", 6: "fd00::1"}
+
+
+@st.composite
+def published(draw: st.DrawFn) -> State:
+    """Many ports that lie next to each other, of both families and on several addresses, from a few lines of a file."""
+    resources: dict[Key, Resource] = {}
+    origins: dict[Key, Origin] = {}
+    for _ in range(draw(st.integers(1, 6))):
+        version = draw(st.sampled_from([4, 6]))
+        address = draw(st.sampled_from([(), ("::1",) if version == 6 else ("127.0.0.1",)]))
+        container = draw(st.sampled_from(["web", "db"]))
+        line, column, inner = draw(st.integers(1, 3)), draw(st.integers(1, 12)), draw(PORTS)
+        step, protocol = draw(st.sampled_from([0, 1])), draw(st.sampled_from(["tcp", "udp"]))
+        numbers = draw(st.one_of(st.lists(PORTS, unique=True), PORTS.map(lambda last: list(range(1, last)))))
+        for place, port in enumerate(numbers):
+            ranges = draw(st.sampled_from([""] * 7 + ["_range"]))
+            ports = f"{port}-{port + draw(st.integers(0, 3))}" if ranges else str(port)
+            element = Element(
+                owner="me",
+                table="t",
+                set=f"by_{'address' if address else 'any'}{ranges}{version}",
+                match=(*address, protocol, ports),
+                data=(TARGETS[version],) if ranges else (TARGETS[version], str(inner + step * port)),
+                comment=draw(st.sampled_from([f"br0/{container}"] * 7 + ["br0", ""])),
+            )
+            resources[element.key] = element
+            origins[element.key] = Origin(f"f.yaml:{line}:{column + place}", *element.comment.split("/"))
+    return State(resources, origins)
+
+
+@settings(deadline=None)
+@given(published(), published(), st.booleans())
+def test_what_is_folded_into_a_range_of_ports_is_each_of_them(desired: State, found: State, named: bool) -> None:
+    given = State(found.resources, found.origins if named else {})
+    made = plan(desired, given, "me")
+    shown = defaultdict(set)
+    for row in _port_rows(made, desired, given):
+        for port, targets in _unfolded(row):
+            # What goes has no line in the file.
+            where = short_position(row.position) if row.sign != "-" else ""
+            shown[row.sign, where, port] |= targets
+    wanted = defaultdict(set)
+    for step in made.steps:
+        where = short_position(step.origin.position) if step.after else ""
+        for port, target in _each(step):
+            wanted[str(SIGNS[step.action]), where, port].add(target)
+    assert shown == wanted
+
+
+def _port_rows(made: Plan, *states: State) -> Iterator[Row]:
+    yield from (row for block in outline(made, states).blocks for row in block if row.noun == "port")
+
+
+_Port = tuple[str, int, str]
+"""Of the host: address, port, protocol."""
+_Target = tuple[str, int]
+
+
+def _unfolded(row: Row) -> Iterator[tuple[_Port, set[_Target]]]:
+    """The ports that a line tells of, each with what it leads to."""
+    told, _, _ = row.text.partition(" (")
+    outside, targets = told.split(" → ")
+    outside, each, _ = outside.partition(", each")
+    host, _, protocol = outside.rpartition("/")
+    address, _, ports = host.rpartition(":")
+    ends = [target.rpartition(":") for target in targets.split(", ")]
+    for place, port in enumerate(_numbers(ports)):
+        yield (
+            (address, port, protocol),
+            {(target, _numbers(numbers)[0 if each else place]) for target, _, numbers in ends},
+        )
+
+
+def _each(step: Step) -> Iterator[tuple[_Port, _Target]]:
+    element = step.subject
+    assert isinstance(element, Element)
+    *address, protocol, ports = element.match
+    target, *inner = element.data
+    for place, port in enumerate(_numbers(ports)):
+        to = _numbers(inner[0])[place] if inner else port
+        yield ("".join(map(_bracketed, address)), port, protocol), (_bracketed(target), to)
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _numbers(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
 
 
 def _can_be_sent(*states: State) -> bool:
