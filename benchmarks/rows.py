@@ -96,8 +96,9 @@ def _by_hand(setting: Setting, containers: int) -> float:
     return float(isolated(lambda: timed("sh", "-e", "/dev/stdin", nft, stdin=script).seconds))
 
 
-_REST = 8.0
-"""Seconds in which the kernel gets over a thousand new carriers: each namespace's MLD reports and DAD go to all ports of the bridge."""
+_REST = 20.0
+"""Seconds in which the kernel gets over a thousand new carriers: what each namespace says to everybody goes to all ports of the bridge.
+MLD and DAD keep a processor busy for some six seconds, and routers are asked for after 1, 5, 13 and 29 (RFC 7559, addrconf_rs_timer)."""
 
 
 def idle(setting: Setting) -> Sample:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import context, options, output, safety, trust
@@ -12,10 +11,6 @@ from reconciler.cli.apply_file import make_so
 
 if TYPE_CHECKING:
     from reconciler.render.report import Report
-
-NOT_WANTED = "not in the file"
-"""The planner's reason."""
-
 
 def add(commands: Any) -> None:
     """Declares the command."""
@@ -42,21 +37,19 @@ def run(arguments: argparse.Namespace) -> int:
     from reconciler.core.planner import Policy
     from reconciler.core.resource import State
 
-    owner = context.owner(arguments)
+    owner, policy = context.owner(arguments), Policy(unwanted="taken down")
     if arguments.dry_run:
         with context.kernel(read_only=True) as kernel:
-            plan, view = reconcile.plan(kernel, State(), owner)
+            plan, view = reconcile.plan(kernel, State(), owner, policy)
         show(plan_command.report_of(plan, view), arguments)
         safety.foretell(plan, view, arguments)
         return 0
     if not arguments.name and not arguments.trust_file and context.has_file(arguments):
         trust.refuse_untrusted(context.files(arguments))  # it says whose things go
-    return make_so(State(), owner, Policy(), arguments, limited=False, show=show)
+    return make_so(State(), owner, policy, arguments, limited=False, show=show)
 
 
 def show(report: Report, arguments: argparse.Namespace) -> None:
     """Prints the plan. It goes for no file, so it does not speak of one."""
-    plan = report.plan
-    steps = tuple(replace(step, reason="taken down") if step.reason == NOT_WANTED else step for step in plan.steps)
-    nothing = f"Nothing to do: nothing on this host carries the mark of the owner {plan.owner!r}.\n"
-    output.show(replace(report, plan=replace(plan, steps=steps)), arguments, said=nothing if plan.empty else None)
+    nothing = f"Nothing to do: nothing on this host carries the mark of the owner {report.plan.owner!r}.\n"
+    output.show(report, arguments, said=nothing if report.plan.empty else None)

@@ -212,7 +212,7 @@ def _with_implied(step: Step, going: set[Key]) -> Step:
     """The deletion `step`, marked if it comes by itself."""
     item = step.subject
     implied = item.cascades and not item.withdrawn() and any(key in going for key in item.inside())
-    return step if implied == step.implied else replace(step, implied=implied)
+    return step if implied == step.implied else Step(item, None, step.differences, step.reason, step.origin, implied)
 
 
 class Counts(NamedTuple):

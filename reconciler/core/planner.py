@@ -26,10 +26,12 @@ Resources = Mapping[Key, Resource]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the planner may do besides its plain duty: take over foreign things, remove foreign ones from our links."""
+    """What the planner may do besides its plain duty: take over foreign things, remove foreign ones from our links. And what it calls the
+    reason for which something goes that is not wanted."""
 
     adopt: bool = False
     prune_foreign: bool = False
+    unwanted: str = "not in the file"
 
 
 def plan(desired: State, found: State, owner: str, policy: Policy = Policy(), basis: str = "live") -> Plan:
@@ -66,7 +68,7 @@ def plan(desired: State, found: State, owner: str, policy: Policy = Policy(), ba
     }
     gone = _with_contents(unwanted | replaced, there)
     steps = [
-        *_deletions(gone, wanted, there, unwanted, replaced, waiting),
+        *_deletions(gone, wanted, there, unwanted, replaced, waiting, policy.unwanted),
         *_writings(wanted, there, unlike, gone, desired.origins),
     ]
     return Plan(
@@ -187,7 +189,13 @@ def _with_contents(going: set[Key], there: Resources) -> set[Key]:
 
 
 def _deletions(
-    gone: set[Key], wanted: Resources, there: Resources, unwanted: set[Key], replaced: set[Key], waiting: set[Key]
+    gone: set[Key],
+    wanted: Resources,
+    there: Resources,
+    unwanted: set[Key],
+    replaced: set[Key],
+    waiting: set[Key],
+    why_unwanted: str,
 ) -> Iterable[Step]:
     for key, item in there.items() if gone else ():
         if key not in gone:
@@ -195,7 +203,7 @@ def _deletions(
         if key in waiting:
             reason = "what it needs is not there"
         elif key in unwanted:
-            reason = "not in the file" if item.owner else "foreign, pruned"
+            reason = why_unwanted if item.owner else "foreign, pruned"
         elif key in replaced and key in wanted:
             reason = f"replaced: {_why_replaced(wanted[key], item)}"
         else:

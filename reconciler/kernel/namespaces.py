@@ -14,6 +14,7 @@ import ctypes
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -33,10 +34,12 @@ _MARK_BYTES = 512
 """As much of a file is read to see whose it is; an alias has at most 255 bytes."""
 _WAYS_HOME = 3
 _UNMOUNTING = 16
-"""Names taken away at a time. Each unmounting waits, with no lock held, until all processors have seen it (synchronize_rcu_expedited in
-namespace_unlock of fs/namespace.c), and those that wait at the same time wait for the same."""
-_WORTH_THREADS = 8
-"""Names for which threads are worth starting."""
+"""Names taken away at a time, where that is worth it. Each unmounting waits, with no lock held, until all processors have seen it
+(synchronize_rcu_expedited in namespace_unlock of fs/namespace.c), and those that wait at the same time wait for the same."""
+_FIRST = 8
+"""Names taken away one by one. If that took longer than `_AT_ONCE` (seconds) for each, the rest are worth threads: on processors with
+nothing else to do there is next to nothing to wait for but other threads."""
+_AT_ONCE = 0.0002
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 Identity = tuple[int, int]
@@ -231,7 +234,10 @@ class Namespaces:
 
         for _ in names:
             self._meter.write("NETNS_DELETE")
-        return several.attempts(_delete, names, _UNMOUNTING if len(names) >= _WORTH_THREADS else 1)
+        began = time.perf_counter()
+        refusals = several.attempts(_delete, names[:_FIRST], 1)
+        waits = time.perf_counter() - began > _FIRST * _AT_ONCE
+        return [*refusals, *several.attempts(_delete, names[_FIRST:], _UNMOUNTING if waits else 1)]
 
     def _is_namespace(self, name: str) -> bool:
         try:
