@@ -12,6 +12,7 @@ from reconciler.cli.apply_file import make_so
 if TYPE_CHECKING:
     from reconciler.render.report import Report
 
+
 def add(commands: Any) -> None:
     """Declares the command."""
     parser = commands.add_parser(
