@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -97,8 +98,10 @@ class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]
 class Parser(argparse.ArgumentParser):
     """argparse, with the exit code that sysexits.h has for wrong usage (argparse's own 2 means "differences found" here)."""
 
+    formatter: Callable[..., argparse.HelpFormatter] = _Formatter
+
     def __init__(self, **options: Any) -> None:
-        super().__init__(formatter_class=_Formatter, allow_abbrev=False, **options)
+        super().__init__(formatter_class=type(self).formatter, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -112,12 +115,11 @@ class _Unsure(Exception):
 class _Brief(Parser):
     """A parser that leaves it to the whole one to say what is wrong, or to help."""
 
+    # One is made with every option that is declared. To find out how wide the terminal is it would import shutil, and that much more.
+    formatter = functools.partial(_Formatter, width=80)
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, add_help=False)
-
-    def _get_formatter(self) -> argparse.HelpFormatter:
-        # Asked for with every option that is declared. To find out how wide the terminal is it would import shutil, and that much more.
-        return _Formatter(self.prog, width=80)
 
     def error(self, message: str) -> NoReturn:
         raise _Unsure(message)
